@@ -1,0 +1,104 @@
+"""Taking an order's present state and saving it: what every order task begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, newest
+from commerce.order_sync.payloads import OrderBody
+from commerce.order_sync.repository import Orders
+from commerce.order_sync.settlement import settle_all
+from tradewind.clock import Clock
+from tradewind.errors import InvalidPayloadError, NotFoundError
+from tradewind.ports import Shopify, ShopifyOrder
+from tradewind.tasks.message import Source
+from tradewind.tasks.run import Run
+from tradewind.tenancy.database import TenantDb, Transaction
+from tradewind.tenancy.tenant import Tenant
+
+
+def find_stored(db: TenantDb, order_id: int, event_at: datetime | None) -> OrderState | None:
+    """The stored order where it certainly contains the event already; None where Shopify has to be asked."""
+    with db.begin() as tx:
+        stored = Orders(tx).find(order_id)
+    return stored if stored is not None and is_contained(stored.updated_at, event_at) else None
+
+
+def fetch_present(shopify: Shopify, run: Run, order_id: int, event_at: datetime | None) -> ShopifyOrder:
+    """The order's present state: Shopify's answer, or what the webhook delivered where that is newer or all there is.
+
+    Raises InvalidPayloadError for a delivered order that cannot be, and NotFoundError where neither knows the order.
+    """
+    delivered = read_delivered(run.message.payload, order_id)
+    with run.step("fetch"):
+        fetched = shopify.find_order(order_id)
+        behind = fetched is None or (event_at is not None and fetched.updated_at < event_at)
+        if behind and delivered is None:
+            delivered = read_delivered(run.webhook_body(), order_id)
+        order = newest(fetched, delivered)
+    if order is None:
+        raise NotFoundError("order at Shopify", order_id)
+    return order
+
+
+def read_delivered(body: Mapping[str, Any] | None, order_id: int) -> ShopifyOrder | None:
+    """The order that a webhook's body holds, where it is an order and this one."""
+    if not body or "total_price" not in body:
+        return None
+    try:
+        order = OrderBody.model_validate(body).to_order()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidPayloadError(".".join(map(str, first["loc"])), first["msg"]) from error
+    except ValueError as error:
+        raise InvalidPayloadError("order", str(error)) from error
+    return order if order.id == order_id else None
+
+
+def save(run: Run, tx: Transaction, tenant: Tenant, order: ShopifyOrder) -> OrderState:
+    """Write the order and return it as it stands, locked."""
+    with run.step("save"):
+        orders = Orders(tx)
+        orders.save([order], transit_of(tenant))
+        state = orders.lock(order.id)
+    if state is None:
+        raise NotFoundError("order", order.id)
+    return state
+
+
+def transit_of(tenant: Tenant) -> timedelta:
+    days = tenant.settings.get("estimated_transit_days")
+    return ESTIMATED_TRANSIT if days is None else timedelta(days=days)
+
+
+def sync_and_settle(  # noqa: PLR0913 - the ports of one run
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    shopify: Shopify,
+    clock: Clock,
+    order_id: int,
+    event_at: datetime | None,
+) -> tuple[OrderState, bool]:
+    """Bring an order and all that follows from it up to date. Returns it, and whether anything had to be fetched."""
+    stored = find_stored(db, order_id, event_at)
+    if stored is not None:
+        return stored, False
+    order = fetch_present(shopify, run, order_id, event_at)
+    with db.begin() as tx:
+        state = save(run, tx, tenant, order)
+        backfill = run.source is Source.BACKFILL
+        settle_all(tx, state, tenant.settings, clock.now(), backfill=backfill)
+    return state, True
+
+
+def lock_stored(tx: Transaction, order_id: int) -> OrderState:
+    """The stored order, locked. Raises NotFoundError: sync it first."""
+    state = Orders(tx).lock(order_id)
+    if state is None:
+        raise NotFoundError("order", order_id)
+    return state

@@ -1,0 +1,35 @@
+"""Run the numbered SQL migrations as the schema's owner, inside the network where the database is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yoyo import get_backend, read_migrations
+
+import tradewind
+from tradewind.aws.client import AwsClient
+from tradewind.loglines import log_line
+from tradewind.settings import current_settings
+from tradewind.tenancy.secrets import database_url
+
+
+def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Lambda's entry. Applies what is missing and returns the names of what was applied and of all there is."""
+    settings = current_settings()
+    url = database_url(settings, AwsClient(settings.region, settings.endpoint_url))
+    return migrate(url)
+
+
+def migrate(url: str) -> dict[str, Any]:
+    """Apply missing migrations in order, each in its own transaction, one runner at a time."""
+    backend = get_backend(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    known = read_migrations(str(Path(tradewind.__file__).with_name("migrations")))
+    with contextlib.closing(backend.connection), backend.lock(timeout=60):
+        missing = backend.to_apply(known)
+        names = [migration.id for migration in missing]
+        backend.apply_migrations(missing)
+    log_line("info", "migrations applied", applied=names, known=len(known))
+    return {"applied": names, "known": [migration.id for migration in known]}

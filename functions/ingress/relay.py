@@ -1,0 +1,138 @@
+"""Every minute: what was written and not sent, what was sent and lost, what has become due, what is too old to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from ingress.manifest import Manifest, load_manifest
+from ingress.platform import Platform, current_platform
+from tradewind.integrations.shopify.webhook import entity_of
+from tradewind.loglines import log_line
+from tradewind.tasks.message import message_key, shard_of
+from tradewind.tenancy.database import Jsonb, Session
+
+UNSENT_AFTER = timedelta(seconds=30)
+LOST_AFTER = timedelta(minutes=15)
+RETENTION = timedelta(days=30)
+_BATCH = 500
+
+_UNSENT = """
+SELECT * FROM outbox WHERE state = 'ready' AND created_at < clock_timestamp() - %(age)s::interval
+ORDER BY created_at LIMIT %(limit)s
+"""
+_LOST = """
+SELECT o.* FROM outbox o
+LEFT JOIN task_run r ON r.tenant_id = o.tenant_id AND r.task = o.task AND r.cause = o.cause
+WHERE o.state = 'sent' AND o.sent_at < clock_timestamp() - %(age)s::interval
+  AND (r.run_id IS NULL
+       OR (r.state = 'retrying' AND coalesce(r.next_attempt_at, r.started_at) < clock_timestamp() - %(age)s::interval)
+       OR (r.state = 'running' AND r.lease_until < clock_timestamp() - %(age)s::interval))
+ORDER BY o.sent_at LIMIT %(limit)s
+"""
+_UNROUTED = """
+SELECT tenant_id, inbox_id, provider, app, event_id, topic, correlation_id, body, claim, received_at
+FROM webhook_inbox WHERE state = 'unrouted' AND topic = ANY (%(topics)s)
+ORDER BY received_at LIMIT %(limit)s
+"""
+_ROUTE = """
+WITH routed AS (
+    UPDATE webhook_inbox SET state = 'routed' WHERE tenant_id = %(tenant)s AND inbox_id = %(inbox_id)s
+)
+SELECT e.* FROM enqueue(%(messages)s, %(bound)s) e
+"""
+_PURGE = {
+    "webhook_inbox": "received_at",
+    "outbox": "created_at",
+    "task_run": "first_started_at",
+    "dead_letter": "created_at",
+    "schedule_slot": "created_at",
+}
+
+
+def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Lambda's entry. Returns what was done."""
+    platform = current_platform()
+    with platform.session() as session:
+        relay = Relay(platform, load_manifest(), session)
+        done = {
+            "unsent": relay.send_unsent(),
+            "lost": relay.send_lost(),
+            "routed": relay.route_waiting(),
+            "released": platform.release(session, limit=2000),
+            "purged": relay.purge(),
+        }
+    log_line("info", "relay ran", **done)
+    return done
+
+
+class Relay:
+    """The sweeps; each is bounded, and safe to run twice at once."""
+
+    def __init__(self, platform: Platform, manifest: Manifest, session: Session) -> None:
+        self._platform = platform
+        self._manifest = manifest
+        self._session = session
+
+    def send_unsent(self, age: timedelta = UNSENT_AFTER) -> int:
+        """Rows that were admitted but whose sender died before it could say so."""
+        rows = self._session.call(_UNSENT, {"age": age, "limit": _BATCH})
+        return self._platform.dispatcher.flush(self._session, rows)
+
+    def send_lost(self, age: timedelta = LOST_AFTER) -> int:
+        """Rows that were sent and never begun, or begun and left: a queue can be lost too. The ledger keeps a second
+        copy from doing anything twice."""
+        rows = self._session.call(_LOST, {"age": age, "limit": _BATCH})
+        return self._platform.dispatcher.flush(self._session, rows)
+
+    def route_waiting(self) -> int:
+        """Webhooks that were kept before any task was there for them."""
+        routes = self._manifest.routes
+        topics = [topic for by_topic in routes.values() for topic in by_topic]
+        routed = 0
+        for row in self._session.call(_UNROUTED, {"topics": topics, "limit": _BATCH}):
+            tasks = self._manifest.tasks_for(row["provider"], row["topic"])
+            messages = [self._message(row, task) for task in tasks]
+            ready = self._session.call(
+                _ROUTE,
+                {
+                    "tenant": row["tenant_id"],
+                    "inbox_id": row["inbox_id"],
+                    "messages": Jsonb(messages),
+                    "bound": self._platform.settings.admission_bound,
+                },
+            )
+            routed += self._platform.dispatcher.flush(self._session, ready)
+        return routed
+
+    def _message(self, row: Mapping[str, Any], task: str) -> dict[str, Any]:
+        body = json.loads(bytes(row["body"])) if row["body"] is not None else {}
+        entity = entity_of(row["topic"], body) if body else row["event_id"]
+        return {
+            "tenant_id": str(row["tenant_id"]),
+            "key": message_key(row["tenant_id"], row["provider"], row["app"], row["event_id"], task),
+            "task": task,
+            "lane": "live",
+            "shard": shard_of(entity, int(self._manifest.tasks[task]["cap"])),
+            "cause": row["event_id"],
+            "source": "webhook",
+            "entity": entity,
+            "inbox_id": str(row["inbox_id"]),
+            "correlation_id": row["correlation_id"],
+            "accepted_at": row["received_at"].isoformat(),
+        }
+
+    def purge(self) -> int:
+        """Delete what is older than the retention, a batch of each store at a time."""
+        purged = 0
+        for table, column in _PURGE.items():
+            rows = self._session.call(
+                f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY("  # noqa: S608 - names from the table above
+                f"SELECT ctid FROM {table} WHERE {column} < clock_timestamp() - %(age)s::interval LIMIT 1000)) RETURNING 1) "
+                "SELECT count(*)::integer AS gone FROM gone",
+                {"age": RETENTION},
+            )
+            purged += rows[0]["gone"]
+        return purged

@@ -1,0 +1,77 @@
+"""Starting an Express state machine and waiting for its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from tradewind.aws.client import AwsClient
+from tradewind.errors import ErrorKind, RateLimitedError, RetryableError, TerminalError, TradewindError
+from tradewind.settings import Settings
+
+
+class WorkflowFailedError(RetryableError):
+    """The machine failed or ran out of time; its message goes back to the queue and finished steps are not repeated."""
+
+
+class WorkflowRefusedError(TerminalError):
+    """A step of the machine failed for good."""
+
+
+class StepFunctions:
+    """``StartSyncExecution`` with its status mapped to the error tree: it answers 200 for FAILED and TIMED_OUT too.
+
+    The client must not retry by itself, and its read time-out must lie above the machine's own.
+    """
+
+    def __init__(self, client: AwsClient, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+
+    def run(self, workflow: str, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run ``workflow`` to its end. ``name`` is for the console; it must not repeat within a run."""
+        answer = self._client.json_call(
+            "states",
+            "AWSStepFunctions.StartSyncExecution",
+            {
+                "stateMachineArn": self._settings.arn("states", f"stateMachine:{self._settings.name(workflow)}"),
+                "name": name,
+                "input": json.dumps(payload),
+            },
+            host=f"sync-states.{self._settings.region}.amazonaws.com",
+        )
+        if answer.get("status") == "SUCCEEDED":
+            output: Mapping[str, Any] = json.loads(answer.get("output") or "{}")
+            return output
+        raise failure_of(workflow, str(answer.get("status")), answer.get("error"), answer.get("cause"))
+
+
+def failure_of(workflow: str, status: str, error: str | None, cause: str | None) -> TradewindError:
+    """Map a machine's end to the error tree: a provider's wait travels in the cause of a rate limit."""
+    text = _message(cause)
+    if error == ErrorKind.RATE_LIMITED:
+        return RateLimitedError(f"{workflow} step", read_wait(text))
+    if error == ErrorKind.TERMINAL:
+        return WorkflowRefusedError(f"{workflow}: {text}")
+    return WorkflowFailedError(f"{workflow} {status}: {error}: {text}")
+
+
+def _message(cause: str | None) -> str:
+    """A Lambda's failure arrives as JSON with errorMessage; anything else is text."""
+    try:
+        parsed = json.loads(cause or "")
+    except ValueError:
+        return cause or ""
+    return str(parsed.get("errorMessage", cause)) if isinstance(parsed, dict) else str(cause)
+
+
+def read_wait(message: str) -> timedelta:
+    """The wait in the message of a rate limit (``... wait 2.500 s``); one second where there is none."""
+    _, found, rest = message.rpartition("wait ")
+    number = rest.split(" ", 1)[0]
+    try:
+        return timedelta(seconds=max(0.0, float(number))) if found else timedelta(seconds=1)
+    except ValueError:
+        return timedelta(seconds=1)

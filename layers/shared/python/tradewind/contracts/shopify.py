@@ -1,0 +1,23 @@
+"""What Tradewind asks every shop to deliver."""
+
+from __future__ import annotations
+
+SUBSCRIBED_TOPICS = (
+    "orders/create",
+    "orders/updated",
+    "orders/paid",
+    "orders/fulfilled",
+    "orders/cancelled",
+    "refunds/create",
+    "fulfillments/create",
+    "fulfillments/update",
+    "customers/create",
+    "customers/update",
+    "customers/delete",
+    "app/uninstalled",
+    "shop/update",
+)
+"""Topics subscribed at install and restored by reconciliation. Compliance topics are set in the app's configuration."""
+
+COMPLIANCE_TOPICS = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
+"""Kept and worked for uninstalled and unknown shops too, within 30 days."""

@@ -1,0 +1,274 @@
+"""The Admin GraphQL API of one shop: ``ShopifyClient`` is the port ``Shopify``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, TerminalError
+from tradewind.integrations.shopify import queries
+from tradewind.integrations.shopify.answers import (
+    PROVIDER,
+    messages_of,
+    read_data,
+    read_document,
+    read_throttle,
+    refuse_user_errors,
+)
+from tradewind.integrations.shopify.models import (
+    Fulfillment,
+    Line,
+    LinePage,
+    Order,
+    PageInfo,
+    Refund,
+    RefundLine,
+    RefundLinePage,
+    Subscription,
+    SubscriptionPage,
+    Wire,
+    gid,
+    read,
+)
+from tradewind.integrations.transport import Answer, Transport
+from tradewind.ports import OrderPage, ShopifyOrder, WebhookSubscription
+
+_MOST_ORDERS = 100
+_ALREADY_SUBSCRIBED = "already been taken"
+
+
+class CostLimiter(Protocol):
+    """The shop's bucket of points, shared by all workers."""
+
+    def acquire(self, cost: int) -> None:
+        """Take ``cost`` points or raise RateLimitedError."""
+
+    def report(self, available: float, maximum: float, restore_per_second: float) -> None:
+        """Learn the bucket as Shopify sees it after a call."""
+
+
+class TokenSource(Protocol):
+    """The shop's access token."""
+
+    def access_token(self) -> str:
+        """A token that should be valid."""
+
+    def refresh(self, rejected: str) -> str:
+        """Another token than ``rejected``, renewed under a per-shop lock. Raises CredentialsRejectedError."""
+
+
+class _RefundList(Wire):
+    refunds: tuple[Refund, ...]
+
+
+class _FulfillmentList(Wire):
+    fulfillments: tuple[Fulfillment, ...]
+
+
+class _OrderLines(Wire):
+    line_items: LinePage
+
+
+class _RefundLines(Wire):
+    refund_line_items: RefundLinePage
+
+
+class _OrderConnection(Wire):
+    nodes: tuple[Order, ...]
+    page_info: PageInfo
+
+
+class ShopifyClient:
+    """One shop's Admin API. ``base_url`` is the shop's origin, such as ``https://acme.myshopify.com``."""
+
+    def __init__(
+        self,
+        shop: str,
+        *,
+        base_url: str,
+        api_version: str,
+        transport: Transport,
+        limiter: CostLimiter,
+        tokens: TokenSource,
+    ) -> None:
+        self._shop = shop
+        self._url = f"{base_url.rstrip('/')}/admin/api/{api_version}/graphql.json"
+        self._transport = transport
+        self._limiter = limiter
+        self._tokens = tokens
+
+    def find_order(self, order_id: int) -> ShopifyOrder | None:
+        data = self._call(queries.FIND_ORDER, {"id": gid("Order", order_id)})
+        return None if data.get("order") is None else self._whole(read(Order, data["order"], "order"))
+
+    def list_orders(
+        self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
+    ) -> OrderPage:
+        """A page of at most ``limit`` orders, and never more than one call may cost (``ORDERS_PER_CALL``)."""
+        if not 1 <= limit <= _MOST_ORDERS:
+            raise ValueError(f"limit is {limit}; ask for 1 to {_MOST_ORDERS} orders")
+        variables = {
+            "first": min(limit, queries.ORDERS_PER_CALL),
+            "after": cursor,
+            "query": _search(updated_from, updated_to),
+        }
+        data = self._call(queries.LIST_ORDERS, variables)
+        page = read(_OrderConnection, data.get("orders"), "orders")
+        return OrderPage(tuple(self._whole(order) for order in page.nodes), page.page_info.next_cursor)
+
+    def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
+        """Asks in calls of ``ORDERS_PER_CALL``."""
+        if len(order_ids) > _MOST_ORDERS:
+            raise ValueError(f"{len(order_ids)} ids; ask for at most {_MOST_ORDERS}")
+        found: list[ShopifyOrder] = []
+        for start in range(0, len(order_ids), queries.ORDERS_PER_CALL):
+            ids = [gid("Order", number) for number in order_ids[start : start + queries.ORDERS_PER_CALL]]
+            nodes = self._call(queries.LIST_ORDERS_BY_ID, {"ids": ids}).get("nodes")
+            if not isinstance(nodes, list):
+                raise InvalidPayloadError("nodes", "missing from Shopify's answer")
+            found.extend(
+                self._whole(read(Order, node, f"nodes.{at}"))
+                for at, node in enumerate(nodes)
+                if node is not None
+            )
+        return tuple(found)
+
+    def list_webhook_subscriptions(self) -> tuple[WebhookSubscription, ...]:
+        found: list[Subscription] = []
+        cursor: str | None = None
+        while True:
+            data = self._call(queries.LIST_SUBSCRIPTIONS, {"after": cursor})
+            page = read(SubscriptionPage, data.get("webhookSubscriptions"), "webhookSubscriptions")
+            found.extend(page.nodes)
+            cursor = page.page_info.next_cursor
+            if cursor is None:
+                return tuple(_subscription(wire) for wire in found)
+
+    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
+        """Idempotent: a subscription that exists already, from a lost answer perhaps, is returned as it
+        is.
+        """
+        variables = {"topic": topic.upper().replace("/", "_").replace(".", "_"), "uri": uri}
+        data = self._call(queries.CREATE_SUBSCRIPTION, variables)
+        created = data.get("webhookSubscriptionCreate")
+        if not isinstance(created, dict):
+            raise InvalidPayloadError("webhookSubscriptionCreate", "missing from Shopify's answer")
+        messages = messages_of(created.get("userErrors"))
+        if any(_ALREADY_SUBSCRIBED in message for message in messages):
+            for existing in self.list_webhook_subscriptions():
+                if (existing.topic, existing.uri) == (topic_of(variables["topic"]), uri):
+                    return existing
+        refuse_user_errors(queries.CREATE_SUBSCRIPTION.name, messages)
+        path = "webhookSubscriptionCreate.webhookSubscription"
+        return _subscription(read(Subscription, created.get("webhookSubscription"), path))
+
+    def _whole(self, order: Order) -> ShopifyOrder:
+        """Follow what one call left out of an order, and translate it."""
+        lines = self._all_lines(order)
+        refunds = tuple((refund, self._all_refund_lines(refund)) for refund in self._all_refunds(order))
+        fulfillments = self._all_fulfillments(order)
+        try:
+            return order.to_port(lines, refunds, fulfillments)
+        except ValueError as error:
+            raise InvalidPayloadError(f"order {order.number}", str(error)) from None
+
+    def _all_lines(self, order: Order) -> tuple[Line, ...]:
+        lines, cursor = list(order.line_items.nodes), order.line_items.page_info.next_cursor
+        while cursor is not None:
+            data = self._call(queries.ORDER_LINES, {"id": order.id, "after": cursor})
+            page = read(_OrderLines, data.get("order"), "order").line_items
+            lines.extend(page.nodes)
+            cursor = page.page_info.next_cursor
+        return tuple(lines)
+
+    def _all_refunds(self, order: Order) -> tuple[Refund, ...]:
+        if len(order.refunds) < queries.REFUNDS_IN_ORDER:
+            return order.refunds
+        data = self._call(queries.ORDER_REFUNDS, {"id": order.id})
+        refunds = read(_RefundList, data.get("order"), "order").refunds
+        _refuse_more_than_shopify_gives(order, "refunds", len(refunds), queries.MAX_REFUNDS)
+        known = {refund.id: refund for refund in order.refunds}
+        return tuple(known.get(refund.id, refund) for refund in refunds)
+
+    def _all_refund_lines(self, refund: Refund) -> tuple[RefundLine, ...]:
+        first = refund.refund_line_items
+        lines = list(first.nodes) if first else []
+        cursor = first.page_info.next_cursor if first else None
+        if first is not None and cursor is None:
+            return tuple(lines)
+        while True:
+            data = self._call(queries.REFUND_LINES, {"id": refund.id, "after": cursor})
+            page = read(_RefundLines, data.get("refund"), "refund").refund_line_items
+            lines.extend(page.nodes)
+            cursor = page.page_info.next_cursor
+            if cursor is None:
+                return tuple(lines)
+
+    def _all_fulfillments(self, order: Order) -> tuple[Fulfillment, ...]:
+        if len(order.fulfillments) < queries.FULFILLMENTS_IN_ORDER:
+            return order.fulfillments
+        data = self._call(queries.ORDER_FULFILLMENTS, {"id": order.id})
+        fulfillments = read(_FulfillmentList, data.get("order"), "order").fulfillments
+        _refuse_more_than_shopify_gives(order, "fulfillments", len(fulfillments), queries.MAX_FULFILLMENTS)
+        return fulfillments
+
+    def _call(self, operation: queries.Operation, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One operation under the shop's limit; a refused token is renewed once."""
+        self._limiter.acquire(operation.cost)
+        token = self._tokens.access_token()
+        answer = self._post(operation, variables, token)
+        if answer.status == 401:
+            answer = self._post(operation, variables, self._tokens.refresh(token))
+        document = read_document(answer, self._shop, mutates=operation.mutates)
+        throttle = read_throttle(document)
+        if throttle is not None:
+            self._limiter.report(throttle.available, throttle.maximum, throttle.restore_per_second)
+        return read_data(document, self._shop, mutates=operation.mutates)
+
+    def _post(self, operation: queries.Operation, variables: Mapping[str, Any], token: str) -> Answer:
+        if not token or not token.isascii() or not token.isprintable():
+            raise CredentialsRejectedError(
+                f"{self._shop}: the stored access token is no token; store it again"
+            )
+        body = {"query": operation.text, "variables": variables, "operationName": operation.name}
+        return self._transport.post_json(PROVIDER, self._url, body, {"X-Shopify-Access-Token": token})
+
+
+def _search(updated_from: datetime | None, updated_to: datetime | None) -> str | None:
+    """Shopify's search text for update times, both bounds included; Shopify keeps whole seconds."""
+    terms: list[str] = []
+    if updated_from is not None:
+        terms.append(f"updated_at:>='{_second(updated_from)}'")
+    if updated_to is not None:
+        terms.append(f"updated_at:<='{_second(updated_to + timedelta(seconds=1, microseconds=-1))}'")
+    return " ".join(terms) or None
+
+
+def _second(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def topic_of(graphql_topic: str) -> str:
+    """``ORDERS_CREATE`` as the webhook header says it, ``orders/create``.
+
+    The resource may itself hold an underscore, so the action is known by its words.
+    """
+    lower = graphql_topic.lower()
+    for action in _ACTIONS_OF_TWO_WORDS:
+        if lower.endswith(f"_{action}"):
+            return f"{lower[: -len(action) - 1]}/{action}"
+    resource, _, action = lower.rpartition("_")
+    return f"{resource}/{action}" if resource else lower
+
+
+_ACTIONS_OF_TWO_WORDS = ("partially_fulfilled", "data_request", "scopes_update")
+
+
+def _subscription(wire: Subscription) -> WebhookSubscription:
+    return WebhookSubscription(wire.id, topic_of(wire.topic), wire.uri)
+
+
+def _refuse_more_than_shopify_gives(order: Order, what: str, count: int, most: int) -> None:
+    if count >= most:
+        raise TerminalError(f"order {order.number} has {most} {what} or more, beyond what Shopify lists")

@@ -1,0 +1,175 @@
+"""Ports: the roles that the application needs from outside. Adapters live in ``tradewind.integrations``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyLine:
+    """A line item. Money in cents of the order's currency; ids are Shopify's numbers."""
+
+    id: int
+    title: str
+    quantity: int
+    unit_price_cents: int
+    discount_cents: int
+    product_id: int | None = None
+    variant_id: int | None = None
+    sku: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyRefundLine:
+    line_id: int
+    quantity: int
+    subtotal_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyRefund:
+    """``amount_cents`` is what went back to the customer, tax and shipping included; ``net_sales_cents`` the part of it that was net sales."""
+
+    id: int
+    amount_cents: int
+    net_sales_cents: int
+    created_at: datetime
+    note: str | None = None
+    lines: tuple[ShopifyRefundLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyFulfillment:
+    """``status`` and ``shipment_status`` in Shopify's lower case, such as ``success`` and ``in_transit``."""
+
+    id: int
+    status: str
+    shipment_status: str | None
+    tracking_company: str | None
+    tracking_number: str | None
+    tracking_url: str | None
+    created_at: datetime
+    updated_at: datetime
+    estimated_delivery_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyCustomer:
+    id: int
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    phone: str | None
+    accepts_marketing: bool
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyVisit:
+    """The visit that led to the order: where it landed and where it came from."""
+
+    occurred_at: datetime
+    landing_page: str | None
+    referrer_url: str | None
+    utm: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ShopifyOrder:
+    """An order's present state, as Shopify has it. All money in cents of ``currency``; all instants in UTC.
+
+    ``gross_cents`` is the sum of line prices, ``discount_cents`` all discounts, ``total_cents`` what the customer
+    was charged, with shipping and tax.
+    """
+
+    id: int
+    name: str
+    currency: str
+    gross_cents: int
+    discount_cents: int
+    shipping_cents: int
+    tax_cents: int
+    total_cents: int
+    financial_status: str
+    fulfillment_status: str | None
+    placed_at: datetime
+    updated_at: datetime
+    cancelled_at: datetime | None = None
+    cancel_reason: str | None = None
+    email: str | None = None
+    test: bool = False
+    tags: tuple[str, ...] = ()
+    discount_codes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    customer: ShopifyCustomer | None = None
+    visit: ShopifyVisit | None = None
+    lines: tuple[ShopifyLine, ...] = ()
+    refunds: tuple[ShopifyRefund, ...] = ()
+    fulfillments: tuple[ShopifyFulfillment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """A page of orders, oldest update first; ``next_cursor`` is None on the last."""
+
+    orders: tuple[ShopifyOrder, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSubscription:
+    id: str
+    topic: str
+    uri: str
+
+
+class Shopify(Protocol):
+    """One shop's Admin API, under the tenant's credentials and limits.
+
+    Every method raises ProviderUnavailableError, RateLimitedError, CredentialsRejectedError or InvalidPayloadError
+    (an answer that cannot be read).
+    """
+
+    def find_order(self, order_id: int) -> ShopifyOrder | None:
+        """The order's present state; None where Shopify has none or may not show it."""
+
+    def list_orders(
+        self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
+    ) -> OrderPage:
+        """A page of at most ``limit`` (<= 100) orders by update time, both bounds included."""
+
+    def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
+        """The orders that exist among at most 100 ids."""
+
+    def list_webhook_subscriptions(self) -> tuple[WebhookSubscription, ...]:
+        """All of the app's subscriptions in this shop."""
+
+    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
+        """Subscribe ``topic`` (``orders/create``) to ``uri``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveTenant:
+    """A tenant as the fan-out sees it."""
+
+    tenant_id: str
+    slug: str
+    zone: str
+
+
+class TenantDirectory(Protocol):
+    """All tenants, for the platform's own functions."""
+
+    def list_active(self, after: str | None, limit: int) -> Sequence[ActiveTenant]:
+        """A page of active tenants by id, after the given one."""
+
+
+class MachineStarter(Protocol):
+    """Starts a state machine and waits for its end."""
+
+    def run(self, workflow: str, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run the workflow to its end and return its output. A failure raises the error of its kind."""

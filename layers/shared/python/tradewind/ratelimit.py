@@ -1,0 +1,130 @@
+"""Token buckets in Valkey: several are taken from at once, all or none, on the server's clock.
+
+In a cluster the keys of one script must live on one node, so the buckets of a call share a hash tag
+(``{provider:account}``); a tenant's own overall bucket is a call of its own. A wait under one second is slept; a longer
+one gives the message back. Where Valkey does not answer, a provider's limit fails closed (wait) and an internal one open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from tradewind.errors import RateLimitedError
+
+LONGEST_SLEEP = timedelta(seconds=1)
+_MICRO = 1_000_000
+
+# KEYS: buckets. ARGV: capacity, refill per second, cost of each. Levels are kept in millionths of a token.
+# Answers {0} when all were taken, else {wait in microseconds, index of the bucket that waits longest}.
+TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wait, at = 0, 0
+local levels = {}
+for i = 1, #KEYS do
+  local capacity = tonumber(ARGV[3 * i - 2]) * 1000000
+  local refill = tonumber(ARGV[3 * i - 1])
+  local cost = tonumber(ARGV[3 * i]) * 1000000
+  local kept = redis.call('HMGET', KEYS[i], 'level', 'at', 'capacity', 'refill')
+  capacity = tonumber(kept[3]) or capacity
+  refill = tonumber(kept[4]) or refill
+  local level = capacity
+  if kept[1] then
+    level = math.min(capacity, tonumber(kept[1]) + math.max(0, now - tonumber(kept[2])) * refill)
+  end
+  if cost > capacity then cost = capacity end
+  levels[i] = {level, cost, capacity, refill}
+  if level < cost then
+    local need = math.ceil((cost - level) / refill)
+    if need > wait then wait, at = need, i end
+  end
+end
+if wait > 0 then return {wait, at} end
+for i = 1, #KEYS do
+  local l = levels[i]
+  redis.call('HSET', KEYS[i], 'level', string.format('%.0f', l[1] - l[2]), 'at', string.format('%.0f', now))
+  redis.call('PEXPIRE', KEYS[i], math.ceil(l[3] / l[4] / 1000) + 60000)
+end
+return {0}
+"""
+
+# KEYS: bucket. ARGV: level, capacity, refill as the provider reports them after a call.
+REPORT = """
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'level', string.format('%.0f', tonumber(ARGV[1]) * 1000000),
+           'at', string.format('%.0f', time[1] * 1000000 + time[2]),
+           'capacity', string.format('%.0f', tonumber(ARGV[2]) * 1000000), 'refill', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], 3600000)
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """``capacity`` tokens, refilled at ``refill`` a second; a call takes ``cost``. Costs above capacity take it all."""
+
+    key: str
+    capacity: int
+    refill: float
+    cost: int = 1
+
+
+class Store(Protocol):
+    """What the limiter needs of Valkey."""
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
+
+
+class RateLimiter:
+    """Takes tokens. ``fail_open`` says what an unreachable Valkey means for this limit."""
+
+    def __init__(self, store: Store, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._store = store
+        self._sleep = sleep
+
+    def take(self, buckets: Sequence[Bucket], *, fail_open: bool = False) -> None:
+        """Take from all buckets or none. Sleeps for a short wait; raises RateLimitedError for a longer one."""
+        slept = timedelta()
+        while True:
+            wait, at = self.try_take(buckets, fail_open=fail_open)
+            if not wait:
+                return
+            if slept + wait > LONGEST_SLEEP:
+                raise RateLimitedError(buckets[at].key, wait)
+            slept += wait
+            self._sleep(wait.total_seconds())
+
+    def try_take(self, buckets: Sequence[Bucket], *, fail_open: bool = False) -> tuple[timedelta, int]:
+        """One try: (zero, 0) when taken, else the wait and the index of the bucket that causes it."""
+        arguments = [number for bucket in buckets for number in (bucket.capacity, bucket.refill, bucket.cost)]
+        try:
+            answer = self._store.eval(TAKE, len(buckets), *(bucket.key for bucket in buckets), *arguments)
+        except RedisError as error:
+            if fail_open:
+                return timedelta(), 0
+            raise RateLimitedError(f"{buckets[0].key} (limiter unreachable: {error})", timedelta(seconds=5)) from error
+        if answer[0] == 0:
+            return timedelta(), 0
+        return timedelta(microseconds=int(answer[0])), int(answer[1]) - 1
+
+    def report(self, key: str, available: float, maximum: float, refill: float) -> None:
+        """Follow the provider's own account of its bucket: what it gives back of an estimate, and its true size.
+
+        A failure is no matter: the next report comes with the next call.
+        """
+        try:
+            self._store.eval(REPORT, 1, key, available, maximum, refill)
+        except RedisError:
+            return
+
+
+def connect(url: str) -> RedisCluster:
+    """A cluster client: ElastiCache Serverless is always in cluster mode, and so is the local Valkey."""
+    return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)  # type: ignore[no-untyped-call]

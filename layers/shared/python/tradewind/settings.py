@@ -1,0 +1,90 @@
+"""Settings from the environment, read once per process and never at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+from tradewind.errors import MisconfiguredError
+
+DEFAULT_SHOPIFY_VERSION = "2026-07"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a function knows about where it runs. Field names follow the environment variables in the README."""
+
+    stage: str
+    region: str
+    account: str
+    endpoint_url: str | None
+    database_url: str | None
+    database_secret: str | None
+    redis_url: str | None
+    kms_key: str
+    payload_bucket: str
+    shopify_url: str
+    shopify_api_version: str
+    max_body_bytes: int
+    max_message_bytes: int
+    admission_bound: int
+    provider_timeout: timedelta
+    tenant_requests_per_second: int
+    workflow_start_timeout: timedelta
+
+    @property
+    def queue_prefix(self) -> str:
+        """``https://host/account/`` such that a queue's URL is the prefix and its name."""
+        base = self.endpoint_url or f"https://sqs.{self.region}.amazonaws.com"
+        return f"{base.rstrip('/')}/{self.account}/"
+
+    def name(self, part: str) -> str:
+        """The name of a function, queue or machine of this stage."""
+        return f"tradewind-{self.stage}-{part}"
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdigit() or int(text) == 0:
+        raise MisconfiguredError(f"{name} is {text!r}; set a positive whole number (default {default})")
+    return int(text)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Build settings. Raises MisconfiguredError that names the variable and the remedy."""
+    stage = environment.get("TRADEWIND_STAGE", "")
+    if not stage:
+        raise MisconfiguredError("TRADEWIND_STAGE is not set; set local, dev or prod")
+    if not (environment.get("TRADEWIND_DATABASE_URL") or environment.get("TRADEWIND_DATABASE_SECRET")):
+        raise MisconfiguredError("set TRADEWIND_DATABASE_URL, or TRADEWIND_DATABASE_SECRET to a secret's name")
+    return Settings(
+        stage=stage,
+        region=environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION", "us-east-1")),
+        account=environment.get("TRADEWIND_ACCOUNT", ""),
+        endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
+        database_url=environment.get("TRADEWIND_DATABASE_URL") or None,
+        database_secret=environment.get("TRADEWIND_DATABASE_SECRET") or None,
+        redis_url=environment.get("TRADEWIND_REDIS_URL") or None,
+        kms_key=environment.get("TRADEWIND_KMS_KEY", f"alias/tradewind-{stage}"),
+        payload_bucket=environment.get("TRADEWIND_PAYLOAD_BUCKET", ""),
+        shopify_url=environment.get("TRADEWIND_SHOPIFY_URL", "https://{shop}"),
+        shopify_api_version=environment.get("TRADEWIND_SHOPIFY_API_VERSION", DEFAULT_SHOPIFY_VERSION),
+        max_body_bytes=_whole_number(environment, "TRADEWIND_MAX_BODY_BYTES", 4 * 1024 * 1024),
+        max_message_bytes=_whole_number(environment, "TRADEWIND_MAX_MESSAGE_BYTES", 900 * 1024),
+        admission_bound=_whole_number(environment, "TRADEWIND_ADMISSION_BOUND", 100),
+        provider_timeout=timedelta(seconds=_whole_number(environment, "TRADEWIND_PROVIDER_TIMEOUT_S", 4)),
+        tenant_requests_per_second=_whole_number(environment, "TRADEWIND_TENANT_REQUESTS_PER_SECOND", 10),
+        workflow_start_timeout=timedelta(seconds=_whole_number(environment, "TRADEWIND_WORKFLOW_START_TIMEOUT_S", 43)),
+    )
+
+
+@cache
+def current_settings() -> Settings:
+    """The process's settings, read on first use."""
+    return read_settings(os.environ)

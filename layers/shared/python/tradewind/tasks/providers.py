@@ -1,0 +1,60 @@
+"""What a task may ask for in its signature: one table from type to provider.
+
+The same table tells infra the grants and the environment. Factories are named by path and imported only in a
+process that needs them, so that a task which never talks to Shopify does not pay for its client.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tradewind.clock import Clock
+from tradewind.ports import MachineStarter, Shopify, TenantDirectory
+from tradewind.tasks.run import Outbox, Run
+from tradewind.tenancy.database import PlatformDb, TenantDb
+from tradewind.tenancy.tenant import Tenant
+
+
+class Need(StrEnum):
+    """A resource that a provider uses; infra turns each into grants, environment and routes."""
+
+    DATABASE = "database"
+    PLATFORM_DATABASE = "platform_database"
+    CACHE = "cache"
+    KEY = "key"
+    INTERNET = "internet"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """``factory`` is ``module:function`` taking the invocation's scope; ``needs`` are its resources."""
+
+    factory: str
+    needs: frozenset[Need] = frozenset()
+
+    def load(self) -> Callable[[Any], Any]:
+        module, _, name = self.factory.partition(":")
+        factory: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+        return factory
+
+
+_SCOPE = "tradewind.tasks.scope"
+PROVIDERS: Mapping[Any, Provider] = {
+    Clock: Provider(f"{_SCOPE}:clock"),
+    Run: Provider(f"{_SCOPE}:run", frozenset({Need.DATABASE})),
+    Outbox: Provider(f"{_SCOPE}:outbox", frozenset({Need.DATABASE})),
+    Tenant: Provider(f"{_SCOPE}:tenant", frozenset({Need.DATABASE})),
+    TenantDb: Provider(f"{_SCOPE}:tenant_db", frozenset({Need.DATABASE})),
+    PlatformDb: Provider(f"{_SCOPE}:platform_db", frozenset({Need.PLATFORM_DATABASE})),
+    TenantDirectory: Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
+    MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
+    Shopify: Provider(
+        "tradewind.integrations.shopify.provider:shopify",
+        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
+    ),
+}

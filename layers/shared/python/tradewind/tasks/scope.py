@@ -1,0 +1,111 @@
+"""What one message's work is made of, and the factories that hand its parts to the task's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from tradewind.aws.client import AwsClient
+from tradewind.aws.keys import KeyService
+from tradewind.aws.machines import StepFunctions
+from tradewind.aws.objects import PayloadStore
+from tradewind.aws.queues import Queues
+from tradewind.clock import Clock, SystemClock
+from tradewind.settings import Settings
+from tradewind.tasks.run import Outbox, Run
+from tradewind.tenancy.credentials import CredentialVault
+from tradewind.tenancy.database import Connections, PlatformDb, Session, TenantDb
+from tradewind.tenancy.directory import PostgresTenantDirectory
+from tradewind.tenancy.tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What lives as long as the process: settings, connections, AWS."""
+
+    settings: Settings
+    connections: Connections
+    aws: AwsClient
+    queues: Queues
+    payloads: PayloadStore
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What lives as long as one message."""
+
+    process: Process
+    session: Session
+    tenant: Tenant
+    run: Run
+    outbox: Outbox
+
+    @property
+    def settings(self) -> Settings:
+        return self.process.settings
+
+
+@cache
+def vault_of(settings: Settings) -> CredentialVault:
+    """The process's credential vault, with its cached data keys."""
+    return CredentialVault(KeyService(AwsClient(settings.region, settings.endpoint_url), settings.kms_key))
+
+
+def clock(scope: Scope) -> Clock:
+    return scope.process.clock
+
+
+def run(scope: Scope) -> Run:
+    return scope.run
+
+
+def outbox(scope: Scope) -> Outbox:
+    return scope.outbox
+
+
+def tenant(scope: Scope) -> Tenant:
+    return scope.tenant
+
+
+def tenant_db(scope: Scope) -> TenantDb:
+    return TenantDb(scope.session, scope.tenant.id)
+
+
+def platform_db(scope: Scope) -> PlatformDb:
+    return PlatformDb(scope.session)
+
+
+def directory(scope: Scope) -> PostgresTenantDirectory:
+    return PostgresTenantDirectory(PlatformDb(scope.session))
+
+
+class SettledMachines:
+    """Step Functions, with the open transaction committed first: none is held over a network call."""
+
+    def __init__(self, session: Session, machines: StepFunctions) -> None:
+        self._session = session
+        self._machines = machines
+
+    def run(self, workflow: str, name: str, payload: dict[str, object]) -> object:
+        self._session.settle()
+        return self._machines.run(workflow, name, payload)
+
+
+def machines(scope: Scope) -> SettledMachines:
+    settings = scope.settings
+    client = AwsClient(settings.region, settings.endpoint_url, timeout=settings.workflow_start_timeout)
+    return SettledMachines(scope.session, StepFunctions(client, settings))
+
+
+def system_process(settings: Settings, database_url: str) -> Process:
+    """Build the process's parts from settings."""
+    aws = AwsClient(settings.region, settings.endpoint_url)
+    return Process(
+        settings=settings,
+        connections=Connections(database_url),
+        aws=aws,
+        queues=Queues(aws, settings.queue_prefix),
+        payloads=PayloadStore(aws, settings.payload_bucket, settings.region),
+        clock=SystemClock(),
+    )

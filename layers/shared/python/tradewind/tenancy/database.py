@@ -1,0 +1,243 @@
+"""The only door to Postgres. ``TenantDb`` sees one tenant's rows; ``PlatformDb`` is another type for the platform's own.
+
+Connections live as long as the process and are lent to one message at a time. One that lay idle for longer than
+``MAX_IDLE`` was perhaps frozen with its Lambda: it is replaced before its first statement.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import errors, pq
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from tradewind.errors import ConflictError, RetryableError
+
+Row = dict[str, Any]
+Params = Mapping[str, Any]
+MAX_IDLE = timedelta(seconds=45)
+_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=8000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+_STALE_FENCE = "TW001"
+
+__all__ = ["Connections", "DatabaseUnavailableError", "FenceLostError", "Jsonb", "PlatformDb", "Session", "TenantDb"]
+
+
+class DatabaseUnavailableError(RetryableError):
+    """Postgres does not answer, or ended the connection."""
+
+
+class FenceLostError(RetryableError):
+    """Another worker has taken the run over; nothing of this one was committed."""
+
+
+class Connections:
+    """Idle connections to one database as one role."""
+
+    def __init__(self, url: str, connect_timeout: int = 3) -> None:
+        self._url = url
+        self._connect_timeout = connect_timeout
+        self._idle: list[tuple[float, psycopg.Connection[Row]]] = []
+        self._lock = threading.Lock()
+
+    def acquire(self) -> psycopg.Connection[Row]:
+        """An open connection in autocommit. Raises DatabaseUnavailableError."""
+        oldest_usable = time.time() - MAX_IDLE.total_seconds()
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                last_used, connection = self._idle.pop()
+            if last_used >= oldest_usable and not connection.closed:
+                return connection
+            connection.close()
+        try:
+            return psycopg.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,
+                row_factory=dict_row,
+                connect_timeout=self._connect_timeout,
+                options=_OPTIONS,
+            )
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(f"postgres: {error}") from error
+
+    def release(self, connection: psycopg.Connection[Row]) -> None:
+        """Take a connection back; one that is broken or inside a transaction is closed."""
+        if connection.closed or connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            connection.close()
+            return
+        with self._lock:
+            self._idle.append((time.time(), connection))
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop()[1].close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's errors into the tree's; what remains is a bug and keeps its class."""
+    try:
+        yield
+    except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable) as error:
+        raise ConflictError(f"postgres: {error}") from error
+    except errors.QueryCanceled as error:
+        raise RetryableError(f"postgres: {error}") from error
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(f"postgres: {error}") from error
+    except psycopg.Error as error:
+        if error.sqlstate == _STALE_FENCE:
+            raise FenceLostError(str(error)) from error
+        raise
+
+
+class Transaction:
+    """Statements inside one transaction. Rows come as dicts; repositories turn them into model types."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def fetch_all(self, query: str, params: Params | None = None) -> list[Row]:
+        with _translated():
+            return self._connection.execute(query.encode(), params).fetchall()
+
+    def fetch_one(self, query: str, params: Params | None = None) -> Row | None:
+        with _translated():
+            return self._connection.execute(query.encode(), params).fetchone()
+
+    def execute(self, query: str, params: Params | None = None) -> int:
+        """Run a statement and return the number of rows it touched."""
+        with _translated():
+            return self._connection.execute(query.encode(), params).rowcount
+
+    def execute_many(self, query: str, rows: Sequence[Params]) -> None:
+        with _translated(), self._connection.cursor() as cursor:
+            cursor.executemany(query.encode(), rows)
+
+    def copy_rows(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """``COPY ... FROM STDIN`` into a temporary table: row-level security refuses COPY into a tenant's."""
+        with _translated(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+class Session:
+    """One message's connection and its open transaction.
+
+    The commit of the transaction that ended last is held back until the next one begins, a provider is called, or
+    the run ends: so the last effect, the run's end and its follow-ups commit together, and no transaction is held
+    over a network call.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._connection: psycopg.Connection[Row] | None = None
+        self._held = False
+
+    @contextmanager
+    def transaction(self, tenant_id: UUID | None) -> Iterator[Transaction]:
+        """Begin, bind the tenant (None: the platform's own role), yield, hold the commit back; roll back on error."""
+        self.settle()
+        connection = self._open()
+        if tenant_id is None:
+            begin = "BEGIN"
+        else:
+            begin = f"BEGIN; SELECT set_config('app.tenant_id', '{UUID(str(tenant_id))}', true)"
+        with _translated():
+            connection.execute(begin.encode())
+        try:
+            yield Transaction(connection)
+        except BaseException:
+            self.roll_back()
+            raise
+        self._held = True
+
+    def settle(self) -> None:
+        """Commit what is held back."""
+        if self._held:
+            self._held = False
+            with _translated():
+                self._open().execute(b"COMMIT")
+
+    def end_with(self, query: str, params: Params) -> list[Row]:
+        """Run a last statement inside the held transaction and commit, or alone where none is held."""
+        connection = self._open()
+        held, self._held = self._held, False
+        try:
+            with _translated():
+                rows = connection.execute(query.encode(), params).fetchall()
+                if held:
+                    connection.execute(b"COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        return rows
+
+    def call(self, query: str, params: Params) -> list[Row]:
+        """One autocommit statement outside of any transaction."""
+        self.settle()
+        with _translated():
+            return self._open().execute(query.encode(), params).fetchall()
+
+    def roll_back(self) -> None:
+        """Undo what is not committed. A connection that cannot even do that is dropped."""
+        self._held = False
+        connection = self._connection
+        if connection is None or connection.closed:
+            return
+        try:
+            if connection.info.transaction_status != pq.TransactionStatus.IDLE:
+                connection.execute(b"ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+
+    def close(self) -> None:
+        """Return the connection; an unfinished transaction is undone."""
+        self.roll_back()
+        if self._connection is not None:
+            self._connections.release(self._connection)
+            self._connection = None
+
+    def _open(self) -> psycopg.Connection[Row]:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connections.acquire()
+        return self._connection
+
+
+class TenantDb:
+    """One tenant's rows. Row-level security hides every other tenant's, whatever the query says."""
+
+    def __init__(self, session: Session, tenant_id: UUID) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """A transaction bound to the tenant. See ``Session`` for when it commits."""
+        with self._session.transaction(self._tenant_id) as transaction:
+            yield transaction
+
+
+class PlatformDb:
+    """The platform's own view: directory, inbox, outbox, ledger and dead letters of all tenants, nothing else."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        with self._session.transaction(None) as transaction:
+            yield transaction
+
+    def settle(self) -> None:
+        self._session.settle()

@@ -1,0 +1,54 @@
+"""Fixtures of every suite: real servers, started once a session by the tests themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from infra.local import PostgresServer, ValkeyServer, postgres_server, valkey_server
+from infra.local.postgres import DatabaseUrls
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with production's roles, none of which is a superuser or may bypass row-level security."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> str:
+    """The name of a database that holds the schema; tests work on copies of it."""
+    from ingress.migrate import migrate
+
+    urls = postgres.create_database("migrated")
+    migrate(urls.owner)
+    return "migrated"
+
+
+@pytest.fixture
+def database(postgres: PostgresServer, migrated: str) -> Iterator[DatabaseUrls]:
+    """A fresh copy of the schema, one a test."""
+    name = f"test_{uuid4().hex[:12]}"
+    yield postgres.create_database(name, template=migrated)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """A Valkey node in cluster mode."""
+    with valkey_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that no cloud knows."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
+        if name not in os.environ:
+            monkeypatch.setenv(name, value)

@@ -1,0 +1,153 @@
+"""Fakes that record facts: a shop that answers what it was given, queues that keep what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tradewind.aws.queues import Entry
+from tradewind.errors import TradewindError
+from tradewind.ports import (
+    OrderPage,
+    ShopifyCustomer,
+    ShopifyFulfillment,
+    ShopifyLine,
+    ShopifyOrder,
+    ShopifyRefund,
+    ShopifyRefundLine,
+    ShopifyVisit,
+    WebhookSubscription,
+)
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakeShopify:
+    """A shop with orders by id. ``failures`` are raised first, one a call."""
+
+    orders: dict[int, ShopifyOrder] = field(default_factory=dict)
+    subscriptions: list[WebhookSubscription] = field(default_factory=list)
+    failures: list[TradewindError] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def put(self, *orders: ShopifyOrder) -> None:
+        self.orders |= {order.id: order for order in orders}
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def find_order(self, order_id: int) -> ShopifyOrder | None:
+        self._called(f"find_order {order_id}")
+        return self.orders.get(order_id)
+
+    def list_orders(
+        self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
+    ) -> OrderPage:
+        self._called("list_orders")
+        within = sorted(
+            (
+                order
+                for order in self.orders.values()
+                if (updated_from is None or order.updated_at >= updated_from)
+                and (updated_to is None or order.updated_at <= updated_to)
+            ),
+            key=lambda order: (order.updated_at, order.id),
+        )
+        start = int(cursor or 0)
+        end = start + limit
+        return OrderPage(tuple(within[start:end]), str(end) if end < len(within) else None)
+
+    def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
+        self._called("list_orders_by_id")
+        return tuple(self.orders[order_id] for order_id in order_ids if order_id in self.orders)
+
+    def list_webhook_subscriptions(self) -> tuple[WebhookSubscription, ...]:
+        self._called("list_webhook_subscriptions")
+        return tuple(self.subscriptions)
+
+    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
+        self._called(f"create {topic}")
+        made = WebhookSubscription(f"gid://shopify/WebhookSubscription/{len(self.subscriptions) + 1}", topic, uri)
+        self.subscriptions.append(made)
+        return made
+
+
+@dataclass
+class FakeQueues:
+    """Queues that keep what was sent, and the waits that were set."""
+
+    sent: list[Entry] = field(default_factory=list)
+    waits: list[tuple[str, timedelta]] = field(default_factory=list)
+    failures: list[TradewindError] = field(default_factory=list)
+
+    def send(self, entries: Sequence[Entry]) -> list[str]:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.extend(entries)
+        return [entry.key for entry in entries]
+
+    def set_visibility(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
+        self.waits.extend(waits)
+
+
+@dataclass
+class FakeMachines:
+    """A workflow runner that calls ``steps`` in the place of a state machine."""
+
+    run_step: Any
+    started: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def run(self, workflow: str, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.started.append({"workflow": workflow, "name": name, **payload})
+        result: Mapping[str, Any] = self.run_step(payload)
+        return result
+
+
+def an_order(order_id: int = 1001, **changes: Any) -> ShopifyOrder:
+    """An order of 100.00 gross less 10.00 discount, plus 5.00 shipping and 7.00 tax: 102.00 charged."""
+    order = ShopifyOrder(
+        id=order_id,
+        name=f"#{order_id}",
+        currency="USD",
+        gross_cents=10_000,
+        discount_cents=1_000,
+        shipping_cents=500,
+        tax_cents=700,
+        total_cents=10_200,
+        financial_status="paid",
+        fulfillment_status=None,
+        placed_at=NOON,
+        updated_at=NOON,
+        email="Ann@Example.com",
+        attributes={"visitor_id": "visitor-1"},
+        customer=ShopifyCustomer(501, "ann@example.com", "Ann", "Lee", None, accepts_marketing=True),
+        visit=ShopifyVisit(NOON - timedelta(minutes=9), "/?utm_source=google&utm_medium=cpc", None),
+        lines=(
+            ShopifyLine(order_id * 10 + 1, "Compact disc", 3, 2_000, 600, 71, 710, "CD-1"),
+            ShopifyLine(order_id * 10 + 2, "Poster", 1, 4_000, 400, 72, 720, "PO-1"),
+        ),
+    )
+    return replace(order, **changes)
+
+
+def a_refund(refund_id: int, amount: int, net: int, at: datetime, line_id: int = 10011) -> ShopifyRefund:
+    return ShopifyRefund(refund_id, amount, net, at, "damaged", (ShopifyRefundLine(line_id, 1, net),))
+
+
+def a_fulfillment(number: int, at: datetime, delivered_at: datetime | None = None) -> ShopifyFulfillment:
+    return ShopifyFulfillment(
+        id=number,
+        status="success",
+        shipment_status="delivered" if delivered_at else "in_transit",
+        tracking_company="UPS",
+        tracking_number=f"1Z{number}",
+        tracking_url=None,
+        created_at=at,
+        updated_at=delivered_at or at,
+        delivered_at=delivered_at,
+    )
