@@ -65,7 +65,6 @@ def order_created(payload: OrderRef, run: Run, tenant: Tenant, machines: Machine
             "cause": run.cause,
             "correlation_id": run.correlation_id,
             "accepted_at": run.accepted_at.isoformat(),
-            "inbox_id": None if run.message.inbox_id is None else str(run.message.inbox_id),
             "payload": payload.model_dump(mode="json"),
         },
     )

@@ -34,8 +34,8 @@ class Answer:
 class Transport:
     """Posts to providers over a pool of kept connections.
 
-    One pool serves a whole process; ``bound_to`` gives a view on it with a hook of its own. The kernel's hook settles
-    the open transaction, so that none is held while a provider thinks.
+    One pool serves a whole process; ``bound_to`` gives a view on it with a hook of its own. The kernel's hook
+    settles the open transaction, so that none is held while a provider thinks.
     """
 
     def __init__(self, http: httpx.Client, before_request: Callable[[], None] | None = None) -> None:
@@ -46,7 +46,7 @@ class Transport:
     def open(
         cls, timeout: timedelta, *, connections: int = 16, wire: httpx.BaseTransport | None = None
     ) -> Transport:
-        """A transport with a new pool. ``timeout`` bounds each wait for the provider; ``wire`` replaces the network."""
+        """A transport with a new pool. ``timeout`` bounds each wait; ``wire`` replaces the network."""
         seconds = timeout.total_seconds()
         if seconds <= 0:
             raise MisconfiguredError(f"the provider time-out is {seconds} s; it must be positive")

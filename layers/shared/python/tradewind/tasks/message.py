@@ -21,6 +21,10 @@ ACCEPTED_VERSIONS = frozenset({1})
 """A worker accepts the present version and the previous one, so that a deployment may overlap."""
 
 
+REPLAY_MARK = "~replay-"
+"""A replay's cause is the original's, this mark and a number: a run of its own, with the same effect keys."""
+
+
 class Source(StrEnum):
     """Who asked for the run."""
 

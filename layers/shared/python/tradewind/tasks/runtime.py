@@ -26,7 +26,7 @@ from tradewind.errors import (
 from tradewind.observability import bound, count, logger
 from tradewind.settings import current_settings
 from tradewind.tasks.crash import reached
-from tradewind.tasks.message import Message, Source, message_key, read_message
+from tradewind.tasks.message import Lane, Message, Source, message_key, read_message
 from tradewind.tasks.poison import keep_poison
 from tradewind.tasks.scope import Process, system_process
 from tradewind.tasks.task import Task
@@ -158,7 +158,6 @@ class Runtime:
             raise TerminalError("payload: expected an object")
         entity = payload.get(self._task.entity) if self._task.entity else None
         tenant_id = self._tenant_id(event.get("tenant"))
-        inbox_id = event.get("inbox_id")
         try:
             return Message(
                 tenant_id=tenant_id,
@@ -170,7 +169,7 @@ class Runtime:
                 accepted_at=datetime.fromisoformat(accepted) if accepted else now,
                 payload=payload,
                 entity=None if entity is None else str(entity),
-                inbox_id=UUID(inbox_id) if inbox_id else None,
+                lane=Lane.BACKFILL if self._task.backfill else Lane.LIVE,
             )
         except ValueError as error:
             raise TerminalError(f"event has an unusable field: {error}") from error

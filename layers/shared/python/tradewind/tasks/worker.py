@@ -26,14 +26,17 @@ from tradewind.observability import count, duration, logger
 from tradewind.tasks.crash import reached
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tasks.ledger import Claim, Failure, Ledger, Outcome
-from tradewind.tasks.message import Message, message_key
+from tradewind.tasks.message import REPLAY_MARK, Message, Source, message_key, shard_of
 from tradewind.tasks.run import Continuation, Outbox, Run, follow_up
 from tradewind.tasks.scope import Process, Scope
 from tradewind.tasks.task import LEASE_MARGIN, Task
 from tradewind.tenancy.database import FenceLostError, Session
 
 _LEASE_POLL = timedelta(seconds=2)
-_INBOX_BODY = "SELECT body, claim FROM webhook_inbox WHERE inbox_id = %(inbox_id)s"
+_INBOX_BODY = """
+SELECT body, claim FROM webhook_inbox WHERE inbox_id = %(inbox_id)s OR (%(inbox_id)s IS NULL AND event_id = %(event_id)s)
+ORDER BY received_at DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,6 @@ class Worker:
         return {**row, "parent_run": str(run.id), "parent_step": child["step"]}
 
     def _shard(self, message: Message) -> int:
-        from tradewind.tasks.message import shard_of  # noqa: PLC0415 - long runs only
-
         return shard_of(message.entity or message.cause, self._task.cap)
 
     def _payload(self, message: Message) -> BaseModel:
@@ -204,14 +205,16 @@ class Worker:
         )
 
     def _webhook_body(self, message: Message, session: Session) -> Mapping[str, Any] | None:
-        if message.inbox_id is None:
-            return None
-        if message.payload is not None:
+        """The body in the message, else the inbox's: a workflow's step finds it by the event that is its cause."""
+        if message.inbox_id is not None and message.payload is not None:
             return message.payload
+        if message.inbox_id is None and message.source is not Source.WORKFLOW:
+            return None
+        event_id = message.cause.split(REPLAY_MARK, 1)[0]
         with session.transaction(message.tenant_id) as transaction:
-            row = transaction.fetch_one(_INBOX_BODY, {"inbox_id": message.inbox_id})
+            row = transaction.fetch_one(_INBOX_BODY, {"inbox_id": message.inbox_id, "event_id": event_id})
         session.settle()
-        if row is None:
+        if row is None or (row["body"] is None and row["claim"] is None):
             return None
         body = row["body"] if row["body"] is not None else self._process.payloads.get(row["claim"])
         parsed: Mapping[str, Any] = json.loads(bytes(body))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -45,7 +46,7 @@ class Throttle:
 
 def read_document(answer: Answer, shop: str, *, mutates: bool) -> Mapping[str, Any]:
     """The JSON document of an HTTP answer. Raises the error that its status means."""
-    if answer.status != 200:
+    if answer.status != HTTPStatus.OK:
         refuse_status(answer, shop, mutates=mutates)
     try:
         document = json.loads(answer.body)
@@ -60,17 +61,19 @@ def refuse_status(answer: Answer, shop: str, *, mutates: bool) -> NoReturn:
     """Raise what an HTTP status other than 200 means."""
     status = answer.status
     advised = wait_of(answer.headers)
-    if status == 429 or (status == 503 and advised is not None):
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and advised is not None
+    ):
         raise RateLimitedError(LIMIT, advised if advised is not None else _WAIT_WITHOUT_ADVICE)
-    if status >= 500 or status == 408:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         raise ProviderUnavailableError(PROVIDER, f"answered {status}", outcome_unknown=mutates)
-    if status == 409:
+    if status == HTTPStatus.CONFLICT:
         raise RetryableError(f"{PROVIDER}: answered 409, a conflict with another request")
-    if status in (401, 403):
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise CredentialsRejectedError(f"{shop} refuses the access token or its permission ({status})")
-    if status in (404, 410):
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise NotFoundError("Shopify shop or API version", shop)
-    if 300 <= status < 400:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise MisconfiguredError(
             f"{shop} answers with a redirect ({status}); store the shop's permanent domain"
         )
@@ -83,7 +86,7 @@ def refuse_status(answer: Answer, shop: str, *, mutates: bool) -> NoReturn:
 
 
 def wait_of(headers: Mapping[str, str], now: datetime | None = None) -> timedelta | None:
-    """``Retry-After``, in seconds or as a date, between 0.1 s and an hour; None where missing or unreadable."""
+    """``Retry-After``, seconds or a date, between 0.1 s and an hour; None where missing or unreadable."""
     text = headers.get("retry-after", "").strip()
     if not text:
         return None

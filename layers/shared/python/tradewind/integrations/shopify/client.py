@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, TerminalError
@@ -218,7 +219,7 @@ class ShopifyClient:
         self._limiter.acquire(operation.cost)
         token = self._tokens.access_token()
         answer = self._post(operation, variables, token)
-        if answer.status == 401:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             answer = self._post(operation, variables, self._tokens.refresh(token))
         document = read_document(answer, self._shop, mutates=operation.mutates)
         throttle = read_throttle(document)

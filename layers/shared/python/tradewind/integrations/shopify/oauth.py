@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -52,11 +53,11 @@ def refresh_access_token(
         "refresh_token": refresh_token,
     }
     answer = transport.post_json(PROVIDER, f"{base_url.rstrip('/')}/admin/oauth/access_token", body)
-    if answer.status == 400:
+    if answer.status == HTTPStatus.BAD_REQUEST:
         raise CredentialsRejectedError(
             f"{shop} refuses the refresh token; the shop must install the app again"
         )
-    if answer.status != 200:
+    if answer.status != HTTPStatus.OK:
         refuse_status(answer, shop, mutates=True)
     try:
         wire = _Wire.model_validate(json.loads(answer.body))

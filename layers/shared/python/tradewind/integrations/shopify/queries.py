@@ -6,8 +6,8 @@ object is one point, a scalar none, a mutation ten, a connection or a list with 
 children. Shopify itself asks for less on wide connections; the answer's ``throttleStatus`` corrects the
 limiter. No operation may reach ``MAX_QUERY_COST``, above which Shopify refuses.
 
-An order's connections are asked for in the size that most orders need. What is longer is followed page by page;
-refunds and fulfilments have no pages, 250 is the most that Shopify gives.
+An order's connections are asked for in the size that most orders need. What is longer is followed page by
+page; refunds and fulfilments have no pages, 250 is the most that Shopify gives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SUBSCRIPTIONS_PER_PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``cost`` is the most that Shopify asks for; ``mutates`` says that a lost answer leaves the outcome open."""
+    """``cost`` is the most that Shopify asks for; after a lost answer what ``mutates`` may have happened."""
 
     name: str
     text: str
@@ -109,7 +109,9 @@ ORDER_LINES = Operation(
     "OrderLines",
     f"""query OrderLines($id: ID!, $after: String) {{
   order(id: $id) {{
-    lineItems(first: {LINES_PER_PAGE}, after: $after) {{ nodes {{ {_LINE} }} pageInfo {{ hasNextPage endCursor }} }}
+    lineItems(first: {LINES_PER_PAGE}, after: $after) {{
+      nodes {{ {_LINE} }} pageInfo {{ hasNextPage endCursor }}
+    }}
   }}
 }}""",
     cost=803,

@@ -1,9 +1,8 @@
-"""Shopify's webhooks: signature and headers, pure and with the standard library only (the receiver imports
-this).
+"""Shopify's webhooks: signature and headers, pure and with the standard library only (for the receiver).
 
 Verify first, over the raw body, then read the headers: they are not part of the signature. Deduplicate on
-``webhook_id``, which stays the same over the retries of one delivery; ``event_id`` is shared by all deliveries of one
-merchant action (orders/create and orders/paid of one checkout) and only correlates.
+``webhook_id``, which stays the same over the retries of one delivery; ``event_id`` is shared by all
+deliveries of one merchant action (orders/create and orders/paid of one checkout) and only correlates.
 """
 
 from __future__ import annotations

@@ -1,0 +1,243 @@
+"""What an operator does to the platform: register a tenant, store secrets, look at and replay dead letters.
+
+Lambda's entry takes ``{"action": name, ...}``; each action checks its own fields and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+
+from ingress.manifest import load_manifest
+from ingress.platform import Platform, current_platform
+from ingress.replay import ReplayFilter, replay
+from tradewind.clock import SystemClock
+from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
+from tradewind.errors import InvalidPayloadError, NotFoundError
+from tradewind.integrations.shopify.provider import shopify_of
+from tradewind.loglines import log_line
+from tradewind.tasks.scope import vault_of
+from tradewind.tenancy.credentials import Label, TenantCredentials
+from tradewind.tenancy.database import Jsonb, PlatformDb, Session
+from tradewind.tenancy.tenant import Tenant
+
+ROTATION_OVERLAP = timedelta(hours=24)
+"""How long a replaced secret may still sign: Shopify itself may take an hour."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+ShopDomain = Annotated[
+    str, StringConstraints(to_lower=True, pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+$")
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+_UPSERT_TENANT = """
+INSERT INTO tenants AS t (slug, name, zone, currency, settings)
+VALUES (%(slug)s, %(name)s, %(zone)s, %(currency)s, %(settings)s)
+ON CONFLICT (slug) DO UPDATE SET status = 'active', settings = t.settings || excluded.settings, updated_at = now()
+RETURNING tenant_id, slug, name, status, zone, currency, settings
+"""
+_INSTALL = """
+INSERT INTO shopify_app_installations AS i (tenant_id, app, shop_domain)
+VALUES (%(tenant_id)s, %(app)s, %(shop)s)
+ON CONFLICT (app, shop_domain) DO UPDATE SET status = 'installed', installed_at = now(), uninstalled_at = NULL
+WHERE i.tenant_id = excluded.tenant_id
+RETURNING tenant_id
+"""
+_FIND_TENANT = """
+SELECT t.tenant_id, t.slug, t.name, t.status, t.zone, t.currency, t.settings, i.shop_domain, i.app
+FROM tenants t
+LEFT JOIN shopify_app_installations i ON i.tenant_id = t.tenant_id AND i.status <> 'uninstalled'
+WHERE t.slug = %(slug)s
+"""
+_LIST_TENANTS = """
+SELECT t.tenant_id::text, t.slug, t.status, t.zone, t.currency, i.shop_domain
+FROM tenants t LEFT JOIN shopify_app_installations i ON i.tenant_id = t.tenant_id
+WHERE t.status <> 'platform' ORDER BY t.slug LIMIT 1000
+"""
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RegisterTenant(Request):
+    """A tenant with its shop. ``webhook_url`` is the base under which this deployment receives."""
+
+    slug: Slug
+    shop: ShopDomain
+    name: str | None = None
+    app: Name = "default"
+    zone: str = "UTC"
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
+    webhook_url: str | None = None
+    credentials: dict[Literal["app_secret", "access_token", "refresh_token", "client_id"], SecretStr]
+    settings: dict[str, Any] = {}
+
+
+class StoreCredentials(Request):
+    """A provider's secrets of a tenant, by name."""
+
+    tenant: Slug
+    provider: Name
+    app: Name = "default"
+    credentials: dict[Name, SecretStr] = Field(min_length=1)
+
+
+class ReplayDeadLetters(Request):
+    """Which dead letters to replay; ``dry_run`` only counts. At most ``limit`` a call."""
+
+    actor: str = "operator"
+    tenant: Slug | None = None
+    task: str | None = None
+    error_class: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    ids: list[UUID] | None = None
+    dry_run: bool = False
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Lambda's entry. Raises InvalidPayloadError that names the field and the remedy."""
+    action = event.get("action")
+    if action not in ACTIONS:
+        raise InvalidPayloadError("action", f"is {action!r}", f"one of {', '.join(ACTIONS)}")
+    fields = {name: value for name, value in event.items() if name != "action"}
+    try:
+        return ACTIONS[str(action)](current_platform(), fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidPayloadError(".".join(map(str, first["loc"])), first["msg"]) from None
+
+
+def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Register or update a tenant, store its secrets, subscribe its webhooks, and fetch one order as proof."""
+    asked = RegisterTenant.model_validate(fields)
+    for required in ("app_secret", "access_token"):
+        if required not in asked.credentials:
+            raise InvalidPayloadError(f"credentials.{required}", "is missing", "send it on standard input")
+    with platform.session() as session:
+        tenant = _write_tenant(session, asked)
+        _store(platform, session, tenant.id, "shopify", asked.app, asked.credentials)
+        shop = shopify_of(platform.settings, tenant, session, SystemClock())
+        present = {item.topic for item in shop.list_webhook_subscriptions()}
+        subscribed: list[str] = []
+        if asked.webhook_url:
+            uri = f"{asked.webhook_url.rstrip('/')}/webhooks/shopify" + ("" if asked.app == "default" else f"/{asked.app}")
+            for topic in SUBSCRIBED_TOPICS:
+                if topic not in present:
+                    shop.create_webhook_subscription(topic, uri)
+                    subscribed.append(topic)
+        page = shop.list_orders(updated_from=None, updated_to=None, cursor=None, limit=1)
+    log_line("info", "tenant registered", tenant_id=tenant.id, slug=tenant.slug, subscribed=len(subscribed))
+    return {
+        "tenant_id": str(tenant.id),
+        "slug": tenant.slug,
+        "shop": asked.shop,
+        "webhooks_subscribed": subscribed,
+        "webhooks_present": sorted(present),
+        "proof_order": page.orders[0].name if page.orders else None,
+    }
+
+
+def _write_tenant(session: Session, asked: RegisterTenant) -> Tenant:
+    settings = {**asked.settings, **({"webhook_url": asked.webhook_url} if asked.webhook_url else {})}
+    with PlatformDb(session).begin() as tx:
+        row = tx.fetch_one(
+            _UPSERT_TENANT,
+            {
+                "slug": asked.slug,
+                "name": asked.name or asked.slug,
+                "zone": asked.zone,
+                "currency": asked.currency,
+                "settings": Jsonb(settings),
+            },
+        )
+        assert row is not None  # noqa: S101 - an upsert returns its row
+        installed = tx.fetch_one(
+            _INSTALL, {"tenant_id": row["tenant_id"], "app": asked.app, "shop": asked.shop}
+        )
+        if installed is None:
+            raise InvalidPayloadError("shop", f"{asked.shop} belongs to another tenant", "uninstall it there first")
+    session.settle()
+    return _tenant({**row, "shop_domain": asked.shop, "app": asked.app})
+
+
+def _tenant(row: Mapping[str, Any]) -> Tenant:
+    return Tenant.from_row({**row, "tenant_id": str(row["tenant_id"])})
+
+
+def store_credentials(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a provider's secrets. A replaced signing secret stays valid for a day."""
+    asked = StoreCredentials.model_validate(fields)
+    with platform.session() as session:
+        tenant = find_tenant(session, asked.tenant)
+        versions = _store(platform, session, tenant.id, asked.provider, asked.app, asked.credentials)
+    log_line("info", "credentials stored", tenant_id=tenant.id, provider=asked.provider, names=sorted(versions))
+    return {"tenant": tenant.slug, "provider": asked.provider, "versions": versions}
+
+
+def _store(  # noqa: PLR0913 - what a secret is called by
+    platform: Platform,
+    session: Session,
+    tenant_id: UUID,
+    provider: str,
+    app: str,
+    secrets: Mapping[Any, SecretStr],
+) -> dict[str, int]:
+    credentials = TenantCredentials(tenant_id, vault_of(platform.settings))
+    versions: dict[str, int] = {}
+    with session.transaction(tenant_id) as transaction:
+        for name, secret in secrets.items():
+            signing = str(name).endswith("_secret")
+            versions[str(name)] = credentials.put(
+                transaction,
+                Label(provider, str(name), app),
+                secret.get_secret_value(),
+                previous_life=ROTATION_OVERLAP if signing else None,
+            )
+    session.settle()
+    return versions
+
+
+def find_tenant(session: Session, slug: str) -> Tenant:
+    """Raises NotFoundError."""
+    rows = session.call(_FIND_TENANT, {"slug": slug})
+    if not rows:
+        raise NotFoundError("tenant", slug)
+    return _tenant(rows[0])
+
+
+def list_tenants(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """All tenants with their shops."""
+    Request.model_validate(fields)
+    with platform.session() as session:
+        return {"tenants": session.call(_LIST_TENANTS, {})}
+
+
+def replay_dead_letters(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Replay dead letters by filter: each opens a linked run with fresh attempts and the same effect keys."""
+    asked = ReplayDeadLetters.model_validate(fields)
+    with platform.session() as session:
+        tenant_id = None if asked.tenant is None else find_tenant(session, asked.tenant).id
+        chosen = ReplayFilter(
+            tenant_id=tenant_id,
+            task=asked.task,
+            error_class=asked.error_class,
+            since=asked.since,
+            until=asked.until,
+            ids=tuple(asked.ids) if asked.ids else None,
+        )
+        return replay(platform, session, load_manifest(), chosen, asked.actor, dry_run=asked.dry_run, limit=asked.limit)
+
+
+ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] = {
+    "register-tenant": register_tenant,
+    "store-credentials": store_credentials,
+    "list-tenants": list_tenants,
+    "replay-dead-letters": replay_dead_letters,
+}
