@@ -1,6 +1,8 @@
-"""What a person does to a running stage from the command line: run a task, register a tenant, store secrets, replay.
+"""What a person does to a running stage from the command line: run a task, register a tenant, store secrets,
+replay.
 
-The stage is the running local cloud, or the one that ``STAGE`` names in the AWS account of the present credentials.
+The stage is the running local cloud, or the one that ``STAGE`` names in the AWS account of the present
+credentials.
 Secrets come from standard input as JSON, or are asked for without echo; they never stand on a command line.
 """
 
@@ -75,7 +77,9 @@ def find_stage() -> Stage:
 
 
 def read_secrets(names: Sequence[str]) -> dict[str, str]:
-    """A JSON object of secrets from standard input; on a terminal each of ``names`` is asked for without echo."""
+    """A JSON object of secrets from standard input; on a terminal each of ``names`` is asked for without
+    echo.
+    """
     if sys.stdin.isatty():
         asked = {name: getpass.getpass(f"{name}: ") for name in names}
         return {name: secret for name, secret in asked.items() if secret}
@@ -92,7 +96,9 @@ def read_secrets(names: Sequence[str]) -> dict[str, str]:
 
 
 def run_task(arguments: argparse.Namespace) -> Any:
-    """Run one task for one tenant, directly. An event file holds the payload, or an object with ``payload``."""
+    """Run one task for one tenant, directly. An event file holds the payload, or an object with
+    ``payload``.
+    """
     path = Path(arguments.event)
     try:
         event = json.loads(path.read_text(encoding="utf-8"))

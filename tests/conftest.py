@@ -8,15 +8,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
 from infra.local import PostgresServer, ValkeyServer, postgres_server, valkey_server
 from infra.local.postgres import DatabaseUrls
+from ingress.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server with production's roles, none of which is a superuser or may bypass row-level security."""
+    """A PostgreSQL server with production's roles: none a superuser, none may bypass row-level security."""
     with postgres_server() as server:
         yield server
 
@@ -24,8 +26,6 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def migrated(postgres: PostgresServer) -> str:
     """The name of a database that holds the schema; tests work on copies of it."""
-    from ingress.migrate import migrate
-
     urls = postgres.create_database("migrated")
     migrate(urls.owner)
     return "migrated"

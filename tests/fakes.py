@@ -72,7 +72,9 @@ class FakeShopify:
 
     def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
         self._called(f"create {topic}")
-        made = WebhookSubscription(f"gid://shopify/WebhookSubscription/{len(self.subscriptions) + 1}", topic, uri)
+        made = WebhookSubscription(
+            f"gid://shopify/WebhookSubscription/{len(self.subscriptions) + 1}", topic, uri
+        )
         self.subscriptions.append(made)
         return made
 

@@ -127,7 +127,9 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
         present = {item.topic for item in shop.list_webhook_subscriptions()}
         subscribed: list[str] = []
         if asked.webhook_url:
-            uri = f"{asked.webhook_url.rstrip('/')}/webhooks/shopify" + ("" if asked.app == "default" else f"/{asked.app}")
+            uri = f"{asked.webhook_url.rstrip('/')}/webhooks/shopify" + (
+                "" if asked.app == "default" else f"/{asked.app}"
+            )
             for topic in SUBSCRIBED_TOPICS:
                 if topic not in present:
                     shop.create_webhook_subscription(topic, uri)
@@ -162,7 +164,9 @@ def _write_tenant(session: Session, asked: RegisterTenant) -> Tenant:
             _INSTALL, {"tenant_id": row["tenant_id"], "app": asked.app, "shop": asked.shop}
         )
         if installed is None:
-            raise InvalidPayloadError("shop", f"{asked.shop} belongs to another tenant", "uninstall it there first")
+            raise InvalidPayloadError(
+                "shop", f"{asked.shop} belongs to another tenant", "uninstall it there first"
+            )
     session.settle()
     return _tenant({**row, "shop_domain": asked.shop, "app": asked.app})
 
@@ -177,11 +181,13 @@ def store_credentials(platform: Platform, fields: Mapping[str, Any]) -> dict[str
     with platform.session() as session:
         tenant = find_tenant(session, asked.tenant)
         versions = _store(platform, session, tenant.id, asked.provider, asked.app, asked.credentials)
-    log_line("info", "credentials stored", tenant_id=tenant.id, provider=asked.provider, names=sorted(versions))
+    log_line(
+        "info", "credentials stored", tenant_id=tenant.id, provider=asked.provider, names=sorted(versions)
+    )
     return {"tenant": tenant.slug, "provider": asked.provider, "versions": versions}
 
 
-def _store(  # noqa: PLR0913 - what a secret is called by
+def _store(
     platform: Platform,
     session: Session,
     tenant_id: UUID,
@@ -232,7 +238,9 @@ def replay_dead_letters(platform: Platform, fields: Mapping[str, Any]) -> dict[s
             until=asked.until,
             ids=tuple(asked.ids) if asked.ids else None,
         )
-        return replay(platform, session, load_manifest(), chosen, asked.actor, dry_run=asked.dry_run, limit=asked.limit)
+        return replay(
+            platform, session, load_manifest(), chosen, asked.actor, dry_run=asked.dry_run, limit=asked.limit
+        )
 
 
 ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] = {

@@ -17,7 +17,8 @@ from tradewind.integrations.shopify import webhook as shopify_webhook
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A verified delivery. ``account`` is whose it is at the provider (a shop's domain), ``event_id`` what makes it
-    the same delivery again."""
+    the same delivery again.
+    """
 
     topic: str
     account: str
@@ -35,7 +36,7 @@ class WebhookProvider(Protocol):
 
     def verify(self, raw_body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes]) -> bool: ...
 
-    def read(self, headers: Mapping[str, str], raw_body: bytes) -> Delivery:
+    def read(self, headers: Mapping[str, str]) -> Delivery:
         """Read a verified delivery. Raises InvalidPayloadError that names what is wrong."""
 
     def entity_of(self, topic: str, body: Mapping[str, Any]) -> str:
@@ -51,7 +52,7 @@ class ShopifyWebhooks:
     def verify(self, raw_body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes]) -> bool:
         return shopify_webhook.verify(raw_body, shopify_webhook.signature_of(headers), secrets)
 
-    def read(self, headers: Mapping[str, str], raw_body: bytes) -> Delivery:
+    def read(self, headers: Mapping[str, str]) -> Delivery:
         read = shopify_webhook.read_headers(headers)
         return Delivery(
             topic=read.topic,

@@ -40,7 +40,8 @@ WITH wanted AS (
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, slot
 )
-INSERT INTO outbox (tenant_id, key, task, shard, cause, source, entity, payload, correlation_id, state, due_at, accepted_at)
+INSERT INTO outbox (tenant_id, key, task, shard, cause, source, entity, payload, correlation_id, state, due_at,
+                    accepted_at)
 SELECT w.tenant_id, w.key, %(task)s, w.shard, w.cause, 'schedule', %(schedule)s, %(payload)s, w.cause, 'held', w.due_at,
        %(slot_at)s
 FROM wanted w JOIN fresh f ON f.tenant_id = w.tenant_id AND f.slot = w.slot
@@ -83,7 +84,9 @@ class Fired:
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Lambda's entry: ``{"schedule": name, "time": ISO instant}``. Returns how many messages were written."""
-    return FanOut(current_platform(), load_manifest()).run(event["schedule"], event.get("time"), datetime.now(UTC))
+    return FanOut(current_platform(), load_manifest()).run(
+        event["schedule"], event.get("time"), datetime.now(UTC)
+    )
 
 
 class FanOut:
@@ -95,7 +98,8 @@ class FanOut:
 
     def run(self, schedule: str, time: str | None, now: datetime) -> dict[str, Any]:
         """Fire ``schedule``. ``time`` is the scheduled instant as EventBridge gives it; where it gives none, the
-        cron's latest slot before ``now``. Raises NotFoundError for a schedule that no task has."""
+        cron's latest slot before ``now``. Raises NotFoundError for a schedule that no task has.
+        """
         about = self._manifest.schedules.get(schedule)
         if about is None:
             raise NotFoundError("schedule", schedule)
@@ -117,7 +121,9 @@ class FanOut:
             return self._write(db, fired, [(PLATFORM_TENANT, fired.slot)])
         with db.begin() as tx:
             row = tx.fetch_one(_COUNT)
-        window = window_for(period_of(fired.about["cron"], fired.zone, fired.slot), row["tenants"] if row else 0)
+        window = window_for(
+            period_of(fired.about["cron"], fired.zone, fired.slot), row["tenants"] if row else 0
+        )
         written = 0
         for page in pages(PostgresTenantDirectory(db)):
             ids = [UUID(tenant.tenant_id) for tenant in page]
@@ -149,7 +155,10 @@ class FanOut:
                 fired = Fired(schedule, about, cap, row["next_run_at"], row["zone"])
                 written += self._write(db, fired, [(UUID(row["tenant_id"]), row["next_run_at"])])
             following = [
-                {"tenant_id": row["tenant_id"], "next_run_at": next_slot(about["cron"], row["zone"], now).isoformat()}
+                {
+                    "tenant_id": row["tenant_id"],
+                    "next_run_at": next_slot(about["cron"], row["zone"], now).isoformat(),
+                }
                 for row in due
             ]
             with db.begin() as tx:
@@ -203,5 +212,3 @@ def pages(directory: PostgresTenantDirectory) -> Iterable[list[ActiveTenant]]:
         if len(page) < PAGE:
             return
         after = page[-1].tenant_id
-
-

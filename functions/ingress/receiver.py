@@ -1,13 +1,13 @@
 """``POST /webhooks/{provider}[/{app}]``: verify, find the tenant, keep, enqueue, answer. Nothing else.
 
-    body over the limit                      413, before anything is looked at
-    unknown provider                         404
-    bad or missing signature                 401, whoever it claims to be for
-    unknown shop, uninstalled, no such topic 202, counted
-    compliance topics                        kept and enqueued all the same
-    broken JSON or impossible content        200, kept as a dead letter
-    a copy                                   200, nothing enqueued twice
-    anything else                            200, once it is kept and enqueued
+body over the limit                      413, before anything is looked at
+unknown provider                         404
+bad or missing signature                 401, whoever it claims to be for
+unknown shop, uninstalled, no such topic 202, counted
+compliance topics                        kept and enqueued all the same
+broken JSON or impossible content        200, kept as a dead letter
+a copy                                   200, nothing enqueued twice
+anything else                            200, once it is kept and enqueued
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _receiver() -> Receiver:
 class Receiver:
     """One receiver serves every provider and app."""
 
-    def __init__(  # noqa: PLR0913 - its parts
+    def __init__(
         self,
         settings: Settings,
         connections: Connections,
@@ -133,11 +133,13 @@ class Receiver:
             shop = self._directory.find(request.provider, request.app, account, fresh=True)
             if not provider.verify(request.raw_body, request.headers, shop.secrets):
                 count_line("WebhookRefused", provider=request.provider)
-                log_line("warning", "webhook refused: signature", provider=request.provider, shop=account[:80])
+                log_line(
+                    "warning", "webhook refused: signature", provider=request.provider, shop=account[:80]
+                )
                 return _answer(401, error="signature does not fit the body")
         tenant_id = shop.tenant_id or PLATFORM_TENANT
         try:
-            delivery = provider.read(request.headers, request.raw_body)
+            delivery = provider.read(request.headers)
             return self._accept(provider, request, delivery, shop)
         except InvalidPayloadError as error:
             return self._keep_dead(request, tenant_id, error)
@@ -149,8 +151,12 @@ class Receiver:
         if not delivery.compliance and (shop.tenant_id is None or not shop.installed or not tasks):
             reason = "topic" if shop.installed else "uninstalled" if shop.tenant_id else "shop"
             count_line("WebhookIgnored", provider=request.provider, reason=reason)
-            log_line("info", "webhook ignored", reason=reason, topic=delivery.topic, event_id=delivery.event_id)
-            return _answer(202, status="ignored", reason=f"unknown {reason}" if reason != "uninstalled" else reason)
+            log_line(
+                "info", "webhook ignored", reason=reason, topic=delivery.topic, event_id=delivery.event_id
+            )
+            return _answer(
+                202, status="ignored", reason=f"unknown {reason}" if reason != "uninstalled" else reason
+            )
         text = _read_text(request.raw_body)
         parsed = _parse(text)
         entity = provider.entity_of(delivery.topic, parsed)
@@ -172,7 +178,9 @@ class Receiver:
             tasks=len(messages),
             sent=sent,
         )
-        return _answer(200, status="duplicate" if duplicate else "accepted", correlation_id=delivery.correlation_id)
+        return _answer(
+            200, status="duplicate" if duplicate else "accepted", correlation_id=delivery.correlation_id
+        )
 
     def _check_in(self, request: Request, tenant_id: UUID, delivery: Delivery) -> str | None:
         """A body that no queue would take goes to the payload store; its key travels instead."""
@@ -184,7 +192,7 @@ class Receiver:
         reached("receiver.claim_checked")
         return key
 
-    def _message(  # noqa: PLR0913 - an outbox row's parts
+    def _message(
         self, tenant_id: UUID, task: str, request: Request, delivery: Delivery, entity: str, now: datetime
     ) -> dict[str, Any]:
         return {
@@ -264,7 +272,9 @@ class Receiver:
                         "cause": cause[:500].replace("\x00", ""),
                         "correlation_id": cause[:500].replace("\x00", ""),
                         "body": request.raw_body,
-                        "headers": Jsonb({name: value.replace("\x00", "") for name, value in headers.items()}),
+                        "headers": Jsonb(
+                            {name: value.replace("\x00", "") for name, value in headers.items()}
+                        ),
                         "error": str(error).replace("\x00", "")[:2000],
                     },
                 )
@@ -274,7 +284,9 @@ class Receiver:
         reached("receiver.dead_kept")
         if kept is not None:
             count_line("DeadLetter", task=f"ingress-{request.provider}")
-        log_line("error", "webhook kept as a dead letter", tenant_id=tenant_id, cause=cause[:80], error=str(error))
+        log_line(
+            "error", "webhook kept as a dead letter", tenant_id=tenant_id, cause=cause[:80], error=str(error)
+        )
         return _answer(200, status="dead_letter", error=str(error))
 
 
@@ -307,9 +319,9 @@ def _parse(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _answer(status: int, **content: Any) -> dict[str, Any]:
+def _answer(code: int, **content: Any) -> dict[str, Any]:
     return {
-        "statusCode": status,
+        "statusCode": code,
         "headers": {"content-type": "application/json"},
         "body": json.dumps(content),
     }

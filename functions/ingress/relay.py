@@ -83,7 +83,8 @@ class Relay:
 
     def send_lost(self, age: timedelta = LOST_AFTER) -> int:
         """Rows that were sent and never begun, or begun and left: a queue can be lost too. The ledger keeps a second
-        copy from doing anything twice."""
+        copy from doing anything twice.
+        """
         rows = self._session.call(_LOST, {"age": age, "limit": _BATCH})
         return self._platform.dispatcher.flush(self._session, rows)
 
@@ -128,10 +129,10 @@ class Relay:
         """Delete what is older than the retention, a batch of each store at a time."""
         purged = 0
         for table, column in _PURGE.items():
+            old = f"SELECT ctid FROM {table} WHERE {column} < clock_timestamp() - %(age)s LIMIT 1000"  # noqa: S608 - names from the table above
+            delete = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old})) RETURNING 1"  # noqa: S608 - the same
             rows = self._session.call(
-                f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY("  # noqa: S608 - names from the table above
-                f"SELECT ctid FROM {table} WHERE {column} < clock_timestamp() - %(age)s::interval LIMIT 1000)) RETURNING 1) "
-                "SELECT count(*)::integer AS gone FROM gone",
+                f"WITH gone AS ({delete}) SELECT count(*)::integer AS gone FROM gone",  # noqa: S608 - the same
                 {"age": RETENTION},
             )
             purged += rows[0]["gone"]

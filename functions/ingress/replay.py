@@ -1,7 +1,8 @@
 """Replaying dead letters: by filter, with a count beforehand, at a rate, leaving an audit row.
 
-A replay is a run of its own, linked to the failed one, with fresh attempts. Its effects carry the same keys as the first
-run's, so what was done before is not done again. A webhook that could not even be read stays: its bytes would fail again.
+A replay is a run of its own, linked to the failed one, with fresh attempts. Its effects carry the same keys as the
+first run's, so what was done before is not done again. A webhook that could not even be read stays: its bytes would
+fail again.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ReplayFilter:
         return {**asdict(self), "ids": None if self.ids is None else list(self.ids)}
 
 
-def replay(  # noqa: PLR0913 - an operator's whole request
+def replay(
     platform: Platform,
     session: Session,
     manifest: Manifest,
@@ -86,11 +87,14 @@ def replay(  # noqa: PLR0913 - an operator's whole request
         return {**counted, "replayed": 0, "dry_run": True, "done": True}
     rows: list[dict[str, Any]] = []
     with session.transaction(None) as transaction:
-        taken = transaction.fetch_all(_TAKE, {**chosen.params(), "limit": limit, "tasks": list(manifest.tasks)})
+        taken = transaction.fetch_all(
+            _TAKE, {**chosen.params(), "limit": limit, "tasks": list(manifest.tasks)}
+        )
         for letter in taken:
             pattern = _escaped(_first_cause(letter["cause"])) + REPLAY_MARK + "%"
             before = transaction.fetch_one(
-                _REPLAYS_BEFORE, {"tenant_id": letter["tenant_id"], "task": letter["task"], "pattern": pattern}
+                _REPLAYS_BEFORE,
+                {"tenant_id": letter["tenant_id"], "task": letter["task"], "pattern": pattern},
             )
             rows.append(_message(letter, manifest, (before or {"replays": 0})["replays"] + 1))
         ready = transaction.fetch_all(
@@ -101,7 +105,9 @@ def replay(  # noqa: PLR0913 - an operator's whole request
             {
                 "actor": actor,
                 "action": "replay",
-                "filters": Jsonb({name: None if value is None else str(value) for name, value in asdict(chosen).items()}),
+                "filters": Jsonb(
+                    {name: None if value is None else str(value) for name, value in asdict(chosen).items()}
+                ),
                 "matched": counted["matched"],
                 "replayed": len(taken),
             },
@@ -109,7 +115,13 @@ def replay(  # noqa: PLR0913 - an operator's whole request
     session.settle()
     platform.dispatcher.flush(session, ready)
     left = counted["matched"] - counted["unreadable"] - len(taken)
-    return {**counted, "replayed": len(taken), "dry_run": False, "left": max(0, left), "done": left <= 0 or not taken}
+    return {
+        **counted,
+        "replayed": len(taken),
+        "dry_run": False,
+        "left": max(0, left),
+        "done": left <= 0 or not taken,
+    }
 
 
 def _first_cause(cause: str) -> str:

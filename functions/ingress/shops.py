@@ -64,7 +64,9 @@ class ShopDirectory:
         if not rows or rows[0]["tenant_id"] is None:
             return Shop(None, None, installed=False, secrets=secrets)
         first = rows[0]
-        installed = first["tenant_status"] in ("active", "paused") and first["installation_status"] != "uninstalled"
+        installed = (
+            first["tenant_status"] in ("active", "paused") and first["installation_status"] != "uninstalled"
+        )
         return Shop(first["tenant_id"], first["slug"], installed=installed, secrets=secrets)
 
     def _secrets(self, provider: str, app: str, row: Row) -> list[bytes]:

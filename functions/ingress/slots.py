@@ -7,7 +7,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-_FULL = {"minute": range(60), "hour": range(24), "day": range(1, 32), "month": range(1, 13), "weekday": range(7)}
+_FULL = {
+    "minute": range(60),
+    "hour": range(24),
+    "day": range(1, 32),
+    "month": range(1, 13),
+    "weekday": range(7),
+}
 _YEARS_SEARCHED = 5
 MAX_SPREAD = timedelta(minutes=5)
 
@@ -20,7 +26,9 @@ def parse_cron(expression: str) -> dict[str, frozenset[int]]:
         for part in text.split(","):
             span, _, step = part.partition("/")
             low, high = (whole[0], whole[-1]) if span == "*" else _ends(span, whole[-1] if step else None)
-            values |= {value % 7 if name == "weekday" else value for value in range(low, high + 1, int(step or 1))}
+            values |= {
+                value % 7 if name == "weekday" else value for value in range(low, high + 1, int(step or 1))
+            }
         parsed[name] = frozenset(values)
     return parsed
 
@@ -33,9 +41,17 @@ def _ends(span: str, open_end: int | None) -> tuple[int, int]:
 def local_slots(expression: str, day: date) -> list[datetime]:
     """The naive local times of a day at which the cron fires."""
     cron = parse_cron(expression)
-    if day.month not in cron["month"] or day.day not in cron["day"] or day.isoweekday() % 7 not in cron["weekday"]:
+    if (
+        day.month not in cron["month"]
+        or day.day not in cron["day"]
+        or day.isoweekday() % 7 not in cron["weekday"]
+    ):
         return []
-    return [datetime.combine(day, time(hour, minute)) for hour in sorted(cron["hour"]) for minute in sorted(cron["minute"])]
+    return [
+        datetime.combine(day, time(hour, minute))
+        for hour in sorted(cron["hour"])
+        for minute in sorted(cron["minute"])
+    ]
 
 
 def previous_slot(expression: str, zone: str, now: datetime) -> datetime:
@@ -47,7 +63,11 @@ def previous_slot(expression: str, zone: str, now: datetime) -> datetime:
     where = ZoneInfo(zone)
     day = now.astimezone(where).date()
     for _ in range(366 * _YEARS_SEARCHED):
-        fired = [moment for moment in (_instant(slot, where) for slot in local_slots(expression, day)) if moment <= now]
+        fired = [
+            moment
+            for moment in (_instant(slot, where) for slot in local_slots(expression, day))
+            if moment <= now
+        ]
         if fired:
             return max(fired)
         day -= timedelta(days=1)
@@ -59,7 +79,11 @@ def next_slot(expression: str, zone: str, now: datetime) -> datetime:
     where = ZoneInfo(zone)
     day = now.astimezone(where).date()
     for _ in range(366 * _YEARS_SEARCHED):
-        coming = [moment for moment in (_instant(slot, where) for slot in local_slots(expression, day)) if moment > now]
+        coming = [
+            moment
+            for moment in (_instant(slot, where) for slot in local_slots(expression, day))
+            if moment > now
+        ]
         if coming:
             return min(coming)
         day += timedelta(days=1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House, add_tenant, local_settings
 

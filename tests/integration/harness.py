@@ -1,4 +1,6 @@
-"""Runs real tasks through the kernel's own worker on a real Postgres, with a fake shop and recorded queues."""
+"""Runs real tasks through the kernel's own worker on a real Postgres, with a fake shop and recorded
+queues.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from infra.local.postgres import DatabaseUrls
 from psycopg.rows import dict_row
-from tests.fakes import FakeMachines, FakeQueues, FakeShopify
 
+from commerce.order_sync.workflow import order_sync
+from infra.local.postgres import DatabaseUrls
+from tests.fakes import FakeMachines, FakeQueues, FakeShopify
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
 from tradewind.clock import SystemClock
 from tradewind.settings import Settings, read_settings
 from tradewind.tasks.message import Lane, Message, Source, message_key
+from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.scope import Process
 from tradewind.tasks.task import Task
-from tradewind.tasks.worker import End, Worker
+from tradewind.tasks.worker import Done, End, Worker, to_plain
 from tradewind.tenancy.database import Connections
 
 
@@ -89,15 +93,15 @@ class House:
 
     def run_chain(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The order-sync chain, step by step, as the state machine runs it."""
-        from commerce.order_sync.workflow import order_sync
-        from tradewind.tasks.registry import REGISTRY
-        from tradewind.tasks.worker import Done, to_plain
 
         results: dict[str, Any] = {}
         for step in order_sync.steps:
             if step.when is None or results[step.when[0]][step.when[1]]:
                 message = self.message(
-                    REGISTRY.get(step.task), payload["payload"], cause=payload["cause"], source=Source.WORKFLOW
+                    REGISTRY.get(step.task),
+                    payload["payload"],
+                    cause=payload["cause"],
+                    source=Source.WORKFLOW,
                 )
                 end = self.worker(REGISTRY.get(step.task)).work(message, self.deadline(), direct=True)
                 if not isinstance(end, Done):

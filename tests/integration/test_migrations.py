@@ -1,7 +1,7 @@
-from infra.local.postgres import DatabaseUrls
-
 import psycopg
 import pytest
+
+from infra.local.postgres import DatabaseUrls
 from ingress.migrate import migrate
 
 

@@ -6,7 +6,6 @@ from commerce.order_events.tasks import handle_order_cancelled, handle_refund_cr
 from commerce.order_sync.tasks import order_commission, sync_order
 from tests.fakes import NOON, a_refund, an_order
 from tests.integration.harness import House
-
 from tradewind.tasks.worker import Dead, Done
 
 
@@ -31,7 +30,9 @@ def test_new_order_runs_through_the_chain(house: House) -> None:
         "ann@example.com",
     )
     assert [row["quantity"] for row in house.query("SELECT * FROM order_line_items ORDER BY 3")] == [3, 1]
-    results = house.query("SELECT model, sum(revenue_cents)::int AS cents FROM attribution_results GROUP BY 1")
+    results = house.query(
+        "SELECT model, sum(revenue_cents)::int AS cents FROM attribution_results GROUP BY 1"
+    )
     assert {row["model"]: row["cents"] for row in results} == dict.fromkeys(
         ["first_touch", "last_touch", "linear", "time_decay", "position_based"], 10_200
     )
@@ -51,7 +52,12 @@ def test_commission_matches_code_whatever_its_case_and_shrinks_with_refunds(hous
     house.shopify.put(an_order(discount_codes=("nobody", "BOKNOWS")))
     house.run(order_created, body(), cause="hook-1")
     [row] = house.query("SELECT * FROM commissions")
-    assert (row["net_sales_cents"], row["rate_basis_points"], row["earned_cents"], row["commission_cents"]) == (
+    assert (
+        row["net_sales_cents"],
+        row["rate_basis_points"],
+        row["earned_cents"],
+        row["commission_cents"],
+    ) == (
         9_000,
         1_000,
         900,

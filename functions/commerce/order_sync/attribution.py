@@ -79,7 +79,9 @@ class Credit:
     revenue_cents: int
 
 
-def select_touches(touches: Sequence[Touch], converted_at: datetime, window: timedelta = WINDOW) -> list[Touch]:
+def select_touches(
+    touches: Sequence[Touch], converted_at: datetime, window: timedelta = WINDOW
+) -> list[Touch]:
     """The touches that count: within the window, both ends included, none later than the conversion, oldest first.
 
     Of more than ``MAX_TOUCHES`` the latest are kept.
@@ -130,18 +132,18 @@ def attribute(
     settings: AttributionSettings,
 ) -> list[Credit]:
     """Credits of every model for selected touches, oldest first. Each model's cents sum to ``revenue_cents``."""
-    credits: list[Credit] = []
+    credited: list[Credit] = []
     if not touches:
-        return credits
+        return credited
     for model in Model:
         shares = weights(model, touches, converted_at, settings)
         whole = sum(shares, Fraction(0))
         cents = split_by_weight(revenue_cents, shares)
-        credits += [
+        credited += [
             Credit(touch, model, at, share / whole, part)
             for at, (touch, share, part) in enumerate(zip(touches, shares, cents, strict=True), start=1)
         ]
-    return credits
+    return credited
 
 
 _CLICK_IDS = ("gclid", "fbclid", "ttclid", "msclkid")
@@ -168,7 +170,9 @@ def classify_visit(landing_page: str | None, referrer_url: str | None, utm: Mapp
     medium = _tag("medium", utm, query)
     click = next((f"{name}:{query[name]}" for name in _CLICK_IDS if query.get(name)), None)
     host = (urlsplit(referrer_url or "").hostname or "").removeprefix("www.")
-    channel = _channel(source, medium, host, paid=bool(click), by_creator=bool({"ref", "creator"} & query.keys()))
+    channel = _channel(
+        source, medium, host, paid=bool(click), by_creator=bool({"ref", "creator"} & query.keys())
+    )
     return Visit(channel, source or host or None, medium, _tag("campaign", utm, query), click)
 
 

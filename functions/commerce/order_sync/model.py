@@ -24,7 +24,8 @@ class OrderStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """What the rules need of a saved order. Money in cents; ``remaining`` amounts are what refunds and a cancellation
-    have left."""
+    have left.
+    """
 
     order_id: int
     currency: str
@@ -59,7 +60,8 @@ class OrderState:
 
 def is_contained(stored_at: datetime | None, event_at: datetime | None) -> bool:
     """Whether a stored state certainly contains an event: it must be strictly newer, since equal instants may hide one
-    change behind another."""
+    change behind another.
+    """
     return stored_at is not None and event_at is not None and stored_at > event_at
 
 

@@ -1,6 +1,6 @@
 """What order tasks are started with: Shopify's webhook bodies as far as they are read, and our own small payloads.
 
-Shopify's bodies vary: anything may be missing, so everything but the identity is optional, and what is there is checked.
+Shopify's bodies vary: anything but the identity may be missing, and what is there is checked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from tradewind.money import minor_digits, to_cents
 from tradewind.ports import (
@@ -196,7 +204,9 @@ class OrderBody(Wire):
             test=bool(self.test),
             tags=_split_tags(self.tags),
             discount_codes=tuple(item.code for item in self.discount_codes),
-            attributes={item.name: str(item.value) for item in self.note_attributes if item.value is not None},
+            attributes={
+                item.name: str(item.value) for item in self.note_attributes if item.value is not None
+            },
             customer=None if self.customer is None else _customer(self.customer),
             visit=ShopifyVisit(placed, self.landing_site, self.referring_site)
             if self.landing_site or self.referring_site
@@ -224,7 +234,9 @@ def _customer(body: CustomerBody) -> ShopifyCustomer:
 
 
 def _line(body: LineBody, currency: str) -> ShopifyLine:
-    allocated = sum(to_cents(_amount(item.get("amount", "0")), currency) for item in body.discount_allocations)
+    allocated = sum(
+        to_cents(_amount(item.get("amount", "0")), currency) for item in body.discount_allocations
+    )
     return ShopifyLine(
         id=body.id,
         title=body.title or "",

@@ -151,11 +151,13 @@ class Journeys:
         return [row["shopify_order_id"] for row in rows]
 
     def has_earlier_order(self, order: OrderState) -> bool:
-        row = self._tx.fetch_one(QUERIES["has_earlier_order"], {**_journey(order), "placed_at": order.placed_at})
+        row = self._tx.fetch_one(
+            QUERIES["has_earlier_order"], {**_journey(order), "placed_at": order.placed_at}
+        )
         return bool(row and row["found"])
 
-    def save_conversion(self, order: OrderState, credits: Sequence[Credit], *, first_purchase: bool) -> None:
-        touches = len({credit.touch.id for credit in credits})
+    def save_conversion(self, order: OrderState, credited: Sequence[Credit], *, first_purchase: bool) -> None:
+        touches = len({credit.touch.id for credit in credited})
         self._tx.execute(
             QUERIES["save_conversion"],
             {
@@ -180,7 +182,7 @@ class Journeys:
                 "credit": f"{credit.share.numerator / credit.share.denominator:.9f}",
                 "revenue_cents": credit.revenue_cents,
             }
-            for credit in credits
+            for credit in credited
         ]
         self._tx.execute(QUERIES["replace_results"], {"results": _json(rows), "order_id": order.order_id})
 

@@ -52,7 +52,9 @@ class ReviewEmail:
     skip_reason: str | None = None
 
 
-def plan_review_email(order: OrderState, settings: ReviewSettings, *, reviewed: bool, suppressed: bool) -> ReviewEmail:
+def plan_review_email(
+    order: OrderState, settings: ReviewSettings, *, reviewed: bool, suppressed: bool
+) -> ReviewEmail:
     """The row for an order's present state: the same state gives the same row, whatever arrived first."""
     skip_reason = _skip_reason(order, reviewed=reviewed, suppressed=suppressed)
     if skip_reason is not None:

@@ -87,8 +87,8 @@ def _save_conversion(journeys: Journeys, order: OrderState, numbers: Attribution
         journeys.delete_conversion(order.order_id)
         return 0
     touches = select_touches(journeys.list_touches(order, WINDOW), order.placed_at)
-    credits = attribute(order.remaining_cents, touches, order.placed_at, numbers)
-    journeys.save_conversion(order, credits, first_purchase=not journeys.has_earlier_order(order))
+    credited = attribute(order.remaining_cents, touches, order.placed_at, numbers)
+    journeys.save_conversion(order, credited, first_purchase=not journeys.has_earlier_order(order))
     return len(touches)
 
 
@@ -110,7 +110,7 @@ def settle_commission(tx: Transaction, order: OrderState, settings: Mapping[str,
     return Commissioned(order.order_id, creator.code, commission.commission_cents, commission.state)
 
 
-def _settle_later(  # noqa: PLR0913 - what the loop below needs
+def _settle_later(
     tx: Transaction,
     commissions: Commissions,
     creator: Creator,

@@ -75,7 +75,7 @@ def transit_of(tenant: Tenant) -> timedelta:
     return ESTIMATED_TRANSIT if days is None else timedelta(days=days)
 
 
-def sync_and_settle(  # noqa: PLR0913 - the ports of one run
+def sync_and_settle(
     run: Run,
     tenant: Tenant,
     db: TenantDb,

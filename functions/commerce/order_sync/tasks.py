@@ -18,7 +18,14 @@ from commerce.order_sync.settlement import (
     settle_commission,
     settle_review_email,
 )
-from commerce.order_sync.sync import fetch_present, find_stored, lock_stored, save, sync_and_settle, transit_of
+from commerce.order_sync.sync import (
+    fetch_present,
+    find_stored,
+    lock_stored,
+    save,
+    sync_and_settle,
+    transit_of,
+)
 from tradewind.clock import Clock
 from tradewind.ports import OrderPage, Shopify
 from tradewind.tasks.message import Source
@@ -56,7 +63,9 @@ class BackfilledOrders:
     written: int
 
 
-@task("commerce-sync-order", webhook=Webhook("shopify", "orders/updated"), retry=ORDER_EVENT, entity="order_id")
+@task(
+    "commerce-sync-order", webhook=Webhook("shopify", "orders/updated"), retry=ORDER_EVENT, entity="order_id"
+)
 def sync_order(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> SyncedOrder:
@@ -66,7 +75,9 @@ def sync_order(
     attribution, commission and the review e-mail up to date in the same transaction.
     """
     if run.source is not Source.WORKFLOW:
-        order, fetched = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+        order, fetched = sync_and_settle(
+            run, tenant, db, shopify, clock, payload.order_id, payload.changed_at
+        )
         return SyncedOrder.of(order, fetched=fetched)
     stored = find_stored(db, payload.order_id, payload.changed_at)
     if stored is not None:
@@ -76,7 +87,12 @@ def sync_order(
         return SyncedOrder.of(save(run, tx, tenant, present), fetched=True)
 
 
-@task("commerce-order-attribution", webhook=Webhook("shopify", "orders/paid"), retry=ATTRIBUTION, entity="order_id")
+@task(
+    "commerce-order-attribution",
+    webhook=Webhook("shopify", "orders/paid"),
+    retry=ATTRIBUTION,
+    entity="order_id",
+)
 def order_attribution(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> Attributed:
@@ -126,14 +142,19 @@ def sync_order_batch(
         "orders": before["orders"] + len(page.orders),
         "written": before["written"] + len(written),
     }
-    return run.continue_with(after) if page.next_cursor else BackfilledOrders(after["orders"], after["written"])
+    return (
+        run.continue_with(after) if page.next_cursor else BackfilledOrders(after["orders"], after["written"])
+    )
 
 
 def _fetch_page(payload: OrderBatch, shopify: Shopify, cursor: str | None) -> OrderPage:
     """The next page; by ids the cursor is the place in the list."""
     if not payload.order_ids:
         return shopify.list_orders(
-            updated_from=payload.updated_from, updated_to=payload.updated_to, cursor=cursor, limit=payload.limit
+            updated_from=payload.updated_from,
+            updated_to=payload.updated_to,
+            cursor=cursor,
+            limit=payload.limit,
         )
     start = int(cursor or 0)
     end = start + payload.limit
@@ -154,8 +175,14 @@ def _fetch_page(payload: OrderBatch, shopify: Shopify, cursor: str | None) -> Or
     concurrency=10,
     starts=("commerce-sync-order",),
 )
-def order_reconciliation(  # noqa: PLR0913 - its ports
-    payload: Reconciliation, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock, outbox: Outbox
+def order_reconciliation(
+    payload: Reconciliation,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    shopify: Shopify,
+    clock: Clock,
+    outbox: Outbox,
 ) -> Reconciled:
     """Find orders that Shopify changed and we did not hear of, sync them, and restore lost webhook subscriptions."""
     since = reference_time(run, clock)

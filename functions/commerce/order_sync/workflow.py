@@ -8,7 +8,7 @@ from tradewind.tasks.workflow import Step, Workflow
 
 order_sync = Workflow(
     name="order-sync",
-    description="Bring a new order in: save, attribute, commission if a code was used, queue the review e-mail.",
+    description="Bring a new order in: save, attribute, commission if a code was used, review mail.",
     starter="commerce-order-created",
     steps=(
         Step("commerce-sync-order"),

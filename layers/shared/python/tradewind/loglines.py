@@ -27,7 +27,13 @@ def count_line(name: str, by: int = 1, **dimensions: str) -> None:
         "Dimensions": [sorted(dimensions)],
         "Metrics": [{"Name": name, "Unit": "Count"}],
     }
-    _write({"_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [metric]}, name: by, **dimensions})
+    _write(
+        {
+            "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [metric]},
+            name: by,
+            **dimensions,
+        }
+    )
 
 
 def _write(record: dict[str, Any]) -> None:

@@ -9,18 +9,22 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-_NO_MINOR_UNIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
-_THREE_DIGITS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
-_CURRENCIES = frozenset(
-    """AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF
-    CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF
-    IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK
-    MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR
-    SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYI UYU UZS
-    VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG""".split()
-)
+_NO_MINOR_UNIT_CODES = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE_DIGIT_CODES = "BHD IQD JOD KWD LYD OMR TND"
+_ALL_CODES = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD
+CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD
+GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT
+LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR
+NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP
+STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYI UYU UZS VES VND VUV WST XAF XCD
+XOF XPF YER ZAR ZMW ZWG
+"""
+_NO_MINOR_UNIT = frozenset(_NO_MINOR_UNIT_CODES.split())
+_THREE_DIGITS = frozenset(_THREE_DIGIT_CODES.split())
+_CURRENCIES = frozenset(_ALL_CODES.split())
 MAX_CENTS = 10**15
-"""Ten trillion in a two-digit currency: beyond it an amount is a fault, not a sale (and would crowd a bigint's sums)."""
+"""Ten trillion in a two-digit currency: beyond it an amount is a fault, not a sale."""
 
 
 def minor_digits(currency: str) -> int:
@@ -39,7 +43,7 @@ def to_cents(amount: str | int | Decimal, currency: str) -> int:
     ``MAX_CENTS``. A float is not accepted: its cents are already lost.
     """
     if isinstance(amount, bool | float):
-        raise ValueError(f"amount {amount!r} must be decimal text, not {type(amount).__name__}")
+        raise ValueError(f"amount {amount!r} must be decimal text, not {type(amount).__name__}")  # noqa: TRY004 - bad input
     try:
         value = Decimal(amount)
     except InvalidOperation:

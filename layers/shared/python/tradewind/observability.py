@@ -46,7 +46,9 @@ def count(name: str, by: int = 1, *, dimensions: Mapping[str, str] | None = None
     _emit(name, MetricUnit.Count, by, dimensions, fields)
 
 
-def duration(name: str, took: timedelta, *, dimensions: Mapping[str, str] | None = None, **fields: str) -> None:
+def duration(
+    name: str, took: timedelta, *, dimensions: Mapping[str, str] | None = None, **fields: str
+) -> None:
     """Record how long something took, in milliseconds."""
     _emit(name, MetricUnit.Milliseconds, took.total_seconds() * 1000, dimensions, fields)
 

@@ -31,7 +31,7 @@ class ShopifyRefundLine:
 
 @dataclass(frozen=True, slots=True)
 class ShopifyRefund:
-    """``amount_cents`` is what went back to the customer, tax and shipping included; ``net_sales_cents`` the part of it that was net sales."""
+    """``amount_cents`` went back to the customer, tax and shipping included; ``net_sales_cents`` of it was net sales."""
 
     id: int
     amount_cents: int

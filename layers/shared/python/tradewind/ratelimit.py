@@ -1,8 +1,8 @@
 """Token buckets in Valkey: several are taken from at once, all or none, on the server's clock.
 
 In a cluster the keys of one script must live on one node, so the buckets of a call share a hash tag
-(``{provider:account}``); a tenant's own overall bucket is a call of its own. A wait under one second is slept; a longer
-one gives the message back. Where Valkey does not answer, a provider's limit fails closed (wait) and an internal one open.
+(``{provider:account}``); a tenant's own overall bucket is a call of its own. A wait under one second is slept; a
+longer one gives the message back. Where Valkey does not answer, a provider's limit fails closed (wait) and an internal one open.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class RateLimiter:
         except RedisError as error:
             if fail_open:
                 return timedelta(), 0
-            raise RateLimitedError(f"{buckets[0].key} (limiter unreachable: {error})", timedelta(seconds=5)) from error
+            raise RateLimitedError(
+                f"{buckets[0].key} (limiter unreachable: {error})", timedelta(seconds=5)
+            ) from error
         if answer[0] == 0:
             return timedelta(), 0
         return timedelta(microseconds=int(answer[0])), int(answer[1]) - 1
@@ -127,4 +129,4 @@ class RateLimiter:
 
 def connect(url: str) -> RedisCluster:
     """A cluster client: ElastiCache Serverless is always in cluster mode, and so is the local Valkey."""
-    return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)  # type: ignore[no-untyped-call]
+    return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)

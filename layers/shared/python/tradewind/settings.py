@@ -62,7 +62,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if not stage:
         raise MisconfiguredError("TRADEWIND_STAGE is not set; set local, dev or prod")
     if not (environment.get("TRADEWIND_DATABASE_URL") or environment.get("TRADEWIND_DATABASE_SECRET")):
-        raise MisconfiguredError("set TRADEWIND_DATABASE_URL, or TRADEWIND_DATABASE_SECRET to a secret's name")
+        raise MisconfiguredError(
+            "set TRADEWIND_DATABASE_URL, or TRADEWIND_DATABASE_SECRET to a secret's name"
+        )
     return Settings(
         stage=stage,
         region=environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION", "us-east-1")),
@@ -80,7 +82,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         admission_bound=_whole_number(environment, "TRADEWIND_ADMISSION_BOUND", 100),
         provider_timeout=timedelta(seconds=_whole_number(environment, "TRADEWIND_PROVIDER_TIMEOUT_S", 4)),
         tenant_requests_per_second=_whole_number(environment, "TRADEWIND_TENANT_REQUESTS_PER_SECOND", 10),
-        workflow_start_timeout=timedelta(seconds=_whole_number(environment, "TRADEWIND_WORKFLOW_START_TIMEOUT_S", 43)),
+        workflow_start_timeout=timedelta(
+            seconds=_whole_number(environment, "TRADEWIND_WORKFLOW_START_TIMEOUT_S", 43)
+        ),
     )
 
 

@@ -17,7 +17,13 @@ from tradewind.aws.signing import Keys, sign
 from tradewind.errors import MisconfiguredError, RateLimitedError, RetryableError, TerminalError
 
 _THROTTLES = frozenset(
-    {"ThrottlingException", "TooManyRequestsException", "RequestThrottled", "SlowDown", "KMS.ThrottlingException"}
+    {
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "RequestThrottled",
+        "SlowDown",
+        "KMS.ThrottlingException",
+    }
 )
 _NOT_FOUND = 404
 _SERVER_FAULT = 500
@@ -53,7 +59,13 @@ class AwsClient:
         self._local = threading.local()
 
     def json_call(
-        self, service: str, target: str, body: Mapping[str, Any], *, version: str = "1.0", host: str | None = None
+        self,
+        service: str,
+        target: str,
+        body: Mapping[str, Any],
+        *,
+        version: str = "1.0",
+        host: str | None = None,
     ) -> dict[str, Any]:
         """Call an operation of AWS's JSON protocol and return its answer.
 
@@ -66,8 +78,15 @@ class AwsClient:
         parsed: dict[str, Any] = json.loads(answer.body or b"{}")
         return parsed
 
-    def send(  # noqa: PLR0913 - a request has this many parts
-        self, service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, *, host: str | None = None
+    def send(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        host: str | None = None,
     ) -> Answer:
         """Send one signed request. A kept-alive connection that the other side has closed is opened once more."""
         url = urlsplit(self._endpoint or f"https://{host or f'{service}.{self._region}.amazonaws.com'}")
@@ -95,8 +114,15 @@ class AwsClient:
             raise AwsUnavailableError(f"{service}: {error!r}") from error
         return self._once_more(service, url.scheme, url.netloc, method, path, body, signed)
 
-    def _once_more(  # noqa: PLR0913 - a request has this many parts
-        self, service: str, scheme: str, netloc: str, method: str, path: str, body: bytes, signed: dict[str, str]
+    def _once_more(
+        self,
+        service: str,
+        scheme: str,
+        netloc: str,
+        method: str,
+        path: str,
+        body: bytes,
+        signed: dict[str, str],
     ) -> Answer:
         connection, _ = self._connection(scheme, netloc)
         try:
@@ -147,9 +173,13 @@ def _refusal(service: str, answer: Answer) -> Exception:
         parsed = {}
     if not isinstance(parsed, dict):
         parsed = {}
-    raw = str(parsed.get("__type") or parsed.get("code") or answer.headers.get("x-amzn-errortype") or answer.status)
+    raw = str(
+        parsed.get("__type") or parsed.get("code") or answer.headers.get("x-amzn-errortype") or answer.status
+    )
     code = raw.rsplit("#", 1)[-1].split(":", 1)[0]
-    message = str(parsed.get("message") or parsed.get("Message") or answer.body[:200].decode(errors="replace"))
+    message = str(
+        parsed.get("message") or parsed.get("Message") or answer.body[:200].decode(errors="replace")
+    )
     if code in _THROTTLES:
         return RateLimitedError(f"aws {service}", timedelta(seconds=1))
     if answer.status >= _SERVER_FAULT:

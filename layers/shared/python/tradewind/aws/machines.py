@@ -36,7 +36,9 @@ class StepFunctions:
             "states",
             "AWSStepFunctions.StartSyncExecution",
             {
-                "stateMachineArn": self._settings.arn("states", f"stateMachine:{self._settings.name(workflow)}"),
+                "stateMachineArn": self._settings.arn(
+                    "states", f"stateMachine:{self._settings.name(workflow)}"
+                ),
                 "name": name,
                 "input": json.dumps(payload),
             },

@@ -67,7 +67,11 @@ class Queues:
                 {
                     "QueueUrl": self._url_prefix + queue,
                     "Entries": [
-                        {"Id": str(at), "ReceiptHandle": handle, "VisibilityTimeout": math.ceil(wait.total_seconds())}
+                        {
+                            "Id": str(at),
+                            "ReceiptHandle": handle,
+                            "VisibilityTimeout": math.ceil(wait.total_seconds()),
+                        }
                         for at, (handle, wait) in enumerate(waits[start : start + MAX_ENTRIES])
                     ],
                 },

@@ -48,7 +48,9 @@ class Dispatcher:
             return 0
         try:
             known = dict(bodies or {})
-            known |= self._load_bodies(session, [row for row in rows if _refers(row) and str(row["inbox_id"]) not in known])
+            known |= self._load_bodies(
+                session, [row for row in rows if _refers(row) and str(row["inbox_id"]) not in known]
+            )
             entries = [to_entry(self._stage, *_with_body(row, known)) for row in rows]
             sent = set(self._queues.send(entries))
             reached("outbox.sent")

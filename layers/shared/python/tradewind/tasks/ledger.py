@@ -30,7 +30,7 @@ SELECT * FROM fail_run(%(tenant)s, %(run)s, %(fence)s, %(key)s, %(lane)s, %(step
 """
 _CHECKPOINT = "SELECT save_checkpoint(%(tenant)s, %(run)s, %(fence)s, %(checkpoint)s)"
 _CHILDREN = """
-SELECT set_config('app.tenant_id', %(tenant)s::text, true), r.parent_step AS step, r.result, r.error_class, r.error_message
+SELECT r.parent_step AS step, r.result, r.error_class, r.error_message
 FROM task_run r WHERE r.tenant_id = %(tenant)s AND r.parent_run = %(run)s ORDER BY r.parent_step
 """
 

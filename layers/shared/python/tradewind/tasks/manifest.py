@@ -48,5 +48,7 @@ def write_manifest(registry: Registry, folder: Path) -> Path:
     """Write the manifest into ``folder`` and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    path.write_text(json.dumps(describe_registry(registry), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(describe_registry(registry), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
     return path

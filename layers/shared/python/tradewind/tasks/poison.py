@@ -18,7 +18,9 @@ ON CONFLICT (tenant_id, task, cause) DO NOTHING
 """
 
 
-def keep_poison(connections: Connections, task: str, record: Mapping[str, Any], error: TradewindError) -> None:
+def keep_poison(
+    connections: Connections, task: str, record: Mapping[str, Any], error: TradewindError
+) -> None:
     """Write the raw queue message as a dead letter, once per message id. Raises RetryableError if it cannot."""
     session = Session(connections)
     body = str(record["body"])

@@ -35,7 +35,9 @@ class Registry:
     def get(self, task_id: str) -> Task:
         """The task with this id. Raises KeyError that lists near names."""
         if task_id not in self._tasks:
-            near = [known for known in sorted(self._tasks) if task_id.split("-")[-1] in known][:5]
+            near = [known for known in sorted(self._tasks) if task_id.rsplit("-", maxsplit=1)[-1] in known][
+                :5
+            ]
             raise KeyError(f"no task {task_id!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         return self._tasks[task_id]
 
@@ -56,7 +58,7 @@ class Registry:
                 yield cron.name or task.id, cron, task
 
     def routes(self) -> dict[str, dict[str, list[str]]]:
-        """provider -> topic -> ids of the tasks it starts, sorted: the receiver's route table."""
+        """Provider -> topic -> ids of the tasks it starts, sorted: the receiver's route table."""
         table: dict[str, dict[str, list[str]]] = {}
         for task in self:
             for hook in task.webhooks:

@@ -157,12 +157,14 @@ class Outbox:
         Raises UndeclaredFollowUpError where the task's ``starts`` does not name the target.
         """
         if target.id not in self._starts:
-            raise UndeclaredFollowUpError(f"{self._task_id} starts {target.id}; add it to starts=(...) of the task")
+            raise UndeclaredFollowUpError(
+                f"{self._task_id} starts {target.id}; add it to starts=(...) of the task"
+            )
         cause = f"{self._run.message.cause}/{self._task_id}" + (f"/{key}" if key else "")
         self.rows.append(follow_up(self._run, self._task_id, target, payload, cause, due_at, source))
 
 
-def follow_up(  # noqa: PLR0913 - an outbox row has this many sources
+def follow_up(
     run: Run,
     task_id: str,
     target: Target,

@@ -79,7 +79,9 @@ class Runtime:
         """
         groups: dict[str, list[Mapping[str, Any]]] = {}
         for record in records:
-            groups.setdefault(record["attributes"].get("MessageGroupId", record["messageId"]), []).append(record)
+            groups.setdefault(record["attributes"].get("MessageGroupId", record["messageId"]), []).append(
+                record
+            )
         failed: list[str] = []
         waits: list[tuple[str, timedelta]] = []
 
@@ -94,7 +96,8 @@ class Runtime:
 
         first, *others = groups.values()
         threads = [
-            threading.Thread(target=contextvars.copy_context().run, args=(work_group, group)) for group in others
+            threading.Thread(target=contextvars.copy_context().run, args=(work_group, group))
+            for group in others
         ]
         for thread in threads:
             thread.start()
@@ -124,7 +127,7 @@ class Runtime:
             except TradewindError as error:
                 logger().warning("message handed back", extra={"error": repr(error)})
                 return self._task.retry.backoff.wait(1, 0.0)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever broke, the message must come again
                 logger().exception("message handed back after a fault of the kernel")
                 return self._task.retry.backoff.wait(1, 0.0)
         return end.wait if isinstance(end, TryAgain) else None
@@ -144,7 +147,9 @@ class Runtime:
         now = self._process.clock.now()
         with bound(**_about(self._task, message)):
             try:
-                end = self._worker.work(message, self._deadline(now), direct=True, force=bool(event.get("force")))
+                end = self._worker.work(
+                    message, self._deadline(now), direct=True, force=bool(event.get("force"))
+                )
             except TradewindError as error:
                 raise as_kind(error) from error
             return _result_of(end)
@@ -185,7 +190,9 @@ class Runtime:
             pass
         session = Session(self._process.connections)
         try:
-            found = session.call("SELECT tenant_id_of(%(slug)s) AS tenant_id", {"slug": str(tenant)})[0]["tenant_id"]
+            found = session.call("SELECT tenant_id_of(%(slug)s) AS tenant_id", {"slug": str(tenant)})[0][
+                "tenant_id"
+            ]
         finally:
             session.close()
         if found is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -166,7 +165,6 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
         )
         _check(made)
         REGISTRY.add(made)
-        functools.update_wrapper(lambda: None, function)
         return made
 
     return decorate
@@ -187,12 +185,16 @@ def _read_signature(
         wanted = hints.get(name)
         if isinstance(wanted, type) and issubclass(wanted, BaseModel):
             if payload_name is not None:
-                raise TypeError(f"task {task_id}: {payload_name} and {name} are both payloads; a task takes one")
+                raise TypeError(
+                    f"task {task_id}: {payload_name} and {name} are both payloads; a task takes one"
+                )
             payload_name, payload = name, wanted
         elif wanted in PROVIDERS:
             providers[name] = PROVIDERS[wanted]
         else:
-            raise TypeError(f"task {task_id}: nobody provides {name}: {wanted!r}; see tradewind.tasks.providers")
+            raise TypeError(
+                f"task {task_id}: nobody provides {name}: {wanted!r}; see tradewind.tasks.providers"
+            )
     return payload_name, payload, providers
 
 
@@ -203,7 +205,8 @@ def _check(made: Task) -> None:
         "cap must lie between 1 and concurrency": not 1 <= made.cap <= made.concurrency,
         "concurrency must lie between 2 and 1000": not 2 <= made.concurrency <= 1000,  # noqa: PLR2004 - AWS's range
         "its docstring's first line is the function's description and is missing": not made.function.__doc__,
-        "entity must name a payload field": made.entity is not None and made.entity not in made.payload.model_fields,
+        "entity must name a payload field": made.entity is not None
+        and made.entity not in made.payload.model_fields,
         "a schedule's zone is the tenant's, but each_tenant is off": any(
             cron.zone == "tenant" and not made.each_tenant for cron in made.crons
         ),

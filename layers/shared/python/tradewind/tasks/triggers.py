@@ -73,7 +73,9 @@ class Cron:
         minute, hour, day, month, weekday = self.expression.split()
         if weekday == "*":
             return f"cron({minute} {hour} {day} {month} ? *)"
-        shifted = ",".join("-".join(str(int(end) % 7 + 1) for end in part.split("-")) for part in weekday.split(","))
+        shifted = ",".join(
+            "-".join(str(int(end) % 7 + 1) for end in part.split("-")) for part in weekday.split(",")
+        )
         return f"cron({minute} {hour} ? {month} {shifted} *)"
 
     def describe(self) -> str:
@@ -86,7 +88,7 @@ def _check_cron_field(expression: str, name: str, text: str, low: int, high: int
         ends = [] if span == "*" else span.split("-")
         numbers = [*ends, step] if step else ends
         if (
-            len(ends) > 2
+            len(ends) > 2  # noqa: PLR2004 - a span has two ends
             or any(not number.isdigit() for number in numbers)
             or any(not low <= int(end) <= high for end in ends)
             or step == "0"

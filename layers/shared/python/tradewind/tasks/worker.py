@@ -34,7 +34,8 @@ from tradewind.tenancy.database import FenceLostError, Session
 
 _LEASE_POLL = timedelta(seconds=2)
 _INBOX_BODY = """
-SELECT body, claim FROM webhook_inbox WHERE inbox_id = %(inbox_id)s OR (%(inbox_id)s IS NULL AND event_id = %(event_id)s)
+SELECT body, claim FROM webhook_inbox
+WHERE inbox_id = %(inbox_id)s OR (%(inbox_id)s::uuid IS NULL AND event_id = %(event_id)s)
 ORDER BY received_at DESC LIMIT 1
 """
 
@@ -96,7 +97,9 @@ class Worker:
             case Outcome.WAITING | Outcome.RETRYING:
                 return Done(None, again=True)
             case Outcome.FAILED:
-                return Dead(TerminalError(f"{self._task.id} for {message.cause} failed before: {claim.error}"))
+                return Dead(
+                    TerminalError(f"{self._task.id} for {message.cause} failed before: {claim.error}")
+                )
             case Outcome.UNKNOWN_TENANT:
                 return Dead(NotFoundError("tenant", message.tenant_id))
             case _:
@@ -104,12 +107,21 @@ class Worker:
                 return TryAgain(min(claim.lease_left, _LEASE_POLL), error)
 
     def _attempt(
-        self, message: Message, claim: Claim, ledger: Ledger, session: Session, deadline: datetime, *, direct: bool
+        self,
+        message: Message,
+        claim: Claim,
+        ledger: Ledger,
+        session: Session,
+        deadline: datetime,
+        *,
+        direct: bool,
     ) -> End:
         run = self._run(message, claim, ledger, session, deadline)
         try:
             if claim.attempt > self._task.retry.attempts and not direct:
-                raise TerminalError(f"attempt {claim.attempt - 1} ended without a word, and no attempt is left")
+                raise TerminalError(
+                    f"attempt {claim.attempt - 1} ended without a word, and no attempt is left"
+                )
             return self._call(message, claim, ledger, session, run)
         except FenceLostError as error:
             logger().warning("run was taken over, nothing committed", extra={"error": str(error)})
@@ -131,7 +143,7 @@ class Worker:
         rows = self._finish(message, claim, ledger, run, outbox, outcome)
         reached("run.finished")
         self._dispatcher.flush(session, rows)
-        self._report(message, run, begun, ended=not isinstance(outcome, Continuation))
+        self._report(message, begun, ended=not isinstance(outcome, Continuation))
         return Done(None if isinstance(outcome, Continuation) else to_plain(outcome))
 
     def _finish(
@@ -150,7 +162,7 @@ class Worker:
                 outbox=outbox.rows,
             )
         again = self._continuation(message, run)
-        children = [self._child(message, run, child) for child in run.children]
+        children = [self._child(run, child) for child in run.children]
         waiting = outcome.state == "waiting"
         return ledger.finish(
             message,
@@ -171,7 +183,7 @@ class Worker:
         row |= {"key": message_key(run.id, "hop", hops), "hops": hops, "due_at": None, "claim": None}
         return {**row, "shard": self._shard(message)}
 
-    def _child(self, message: Message, run: Run, child: Mapping[str, Any]) -> dict[str, Any]:
+    def _child(self, run: Run, child: Mapping[str, Any]) -> dict[str, Any]:
         cause = f"{run.id}/{child['step']}"
         row = follow_up(run, self._task.id, child["target"], child["payload"], cause, None, None)
         return {**row, "parent_run": str(run.id), "parent_step": child["step"]}
@@ -190,7 +202,9 @@ class Worker:
             field = ".".join(str(part) for part in first["loc"]) or "payload"
             raise InvalidPayloadError(field, first["msg"], f"expected by {self._task.id}") from error
 
-    def _run(self, message: Message, claim: Claim, ledger: Ledger, session: Session, deadline: datetime) -> Run:
+    def _run(
+        self, message: Message, claim: Claim, ledger: Ledger, session: Session, deadline: datetime
+    ) -> Run:
         return Run(
             id=claim.run_id,
             message=message,
@@ -220,7 +234,7 @@ class Worker:
         parsed: Mapping[str, Any] = json.loads(bytes(body))
         return parsed
 
-    def _failed(  # noqa: PLR0913 - everything that is known of the attempt
+    def _failed(
         self,
         message: Message,
         claim: Claim,
@@ -244,17 +258,21 @@ class Worker:
         if plan is None:
             rows = ledger.fail(message, claim, failure, keep_message=not direct, steps=run.steps)
             reached("run.failed")
-            logger().error("run failed for good", extra=fields | ({"stack": failure.stack} if failure.stack else {}))
+            logger().error(
+                "run failed for good", extra=fields | ({"stack": failure.stack} if failure.stack else {})
+            )
             count("DeadLetter", dimensions={"task": self._task.id}, tenant=str(message.tenant_id))
             self._dispatcher.flush(session, rows)
             return Dead(error)
-        ledger.retry(message, claim, failure, plan, counted=kind is not ErrorKind.RATE_LIMITED, steps=run.steps)
+        ledger.retry(
+            message, claim, failure, plan, counted=kind is not ErrorKind.RATE_LIMITED, steps=run.steps
+        )
         reached("run.given_back")
         log = logger().exception if kind is ErrorKind.UNEXPECTED else logger().warning
         log("run will be tried again", extra=fields | {"wait_s": round(plan.total_seconds(), 3)})
         return TryAgain(plan, error)
 
-    def _report(self, message: Message, run: Run, begun: datetime, *, ended: bool) -> None:
+    def _report(self, message: Message, begun: datetime, *, ended: bool) -> None:
         now = self._process.clock.now()
         logger().info(
             "run succeeded" if ended else "run continues",
@@ -266,10 +284,14 @@ class Worker:
         if ended and message.inbox_id is not None:
             duration("WebhookToDone", now - message.accepted_at, dimensions={"task": self._task.id})
             tenant = str(message.tenant_id)
-            duration("WebhookToDone", now - message.accepted_at, dimensions={"tenant": tenant}, task=self._task.id)
+            duration(
+                "WebhookToDone", now - message.accepted_at, dimensions={"tenant": tenant}, task=self._task.id
+            )
 
 
-def plan_failure(task: Task, error: Exception, attempt: int, chance: float, *, direct: bool) -> timedelta | None:
+def plan_failure(
+    task: Task, error: Exception, attempt: int, chance: float, *, direct: bool
+) -> timedelta | None:
     """How long to wait before another try, or None where there is none. Pure.
 
     A rate limit waits as long as the provider says and counts no attempt; a terminal error is never tried again;
@@ -291,5 +313,3 @@ def to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return json.loads(json.dumps(dataclasses.asdict(value), default=str))
     return value
-
-

@@ -103,7 +103,9 @@ class CredentialVault:
         try:
             opened = AESGCM(key).decrypt(sealed.nonce, sealed.ciphertext, label.authenticated(tenant_id))
         except InvalidTag as error:
-            raise CredentialsRejectedError(f"secret {label.provider}/{label.name} is not this tenant's") from error
+            raise CredentialsRejectedError(
+                f"secret {label.provider}/{label.name} is not this tenant's"
+            ) from error
         return opened.decode()
 
     def _data_key(self, tenant_id: UUID, encrypted: bytes) -> bytes:

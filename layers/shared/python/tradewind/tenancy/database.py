@@ -1,4 +1,4 @@
-"""The only door to Postgres. ``TenantDb`` sees one tenant's rows; ``PlatformDb`` is another type for the platform's own.
+"""The only door to Postgres. ``TenantDb`` sees one tenant's rows; ``PlatformDb`` is another type, the platform's own.
 
 Connections live as long as the process and are lent to one message at a time. One that lay idle for longer than
 ``MAX_IDLE`` was perhaps frozen with its Lambda: it is replaced before its first statement.
@@ -24,10 +24,22 @@ from tradewind.errors import ConflictError, RetryableError
 Row = dict[str, Any]
 Params = Mapping[str, Any]
 MAX_IDLE = timedelta(seconds=45)
-_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=8000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+_STATEMENT_MS, _LOCK_MS, _IDLE_MS = 30_000, 8_000, 60_000
+_OPTIONS = (
+    f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_LOCK_MS}"
+    f" -c idle_in_transaction_session_timeout={_IDLE_MS} -c timezone=UTC"
+)
 _STALE_FENCE = "TW001"
 
-__all__ = ["Connections", "DatabaseUnavailableError", "FenceLostError", "Jsonb", "PlatformDb", "Session", "TenantDb"]
+__all__ = [
+    "Connections",
+    "DatabaseUnavailableError",
+    "FenceLostError",
+    "Jsonb",
+    "PlatformDb",
+    "Session",
+    "TenantDb",
+]
 
 
 class DatabaseUnavailableError(RetryableError):

@@ -100,8 +100,14 @@ _tokens: dict[tuple[str, str, str], _Kept] = {}
 class ShopTokens:
     """The shop's access token, renewed under a lock that all workers share."""
 
-    def __init__(  # noqa: PLR0913 - what a renewal needs
-        self, settings: Settings, tenant: Tenant, session: Session, transport: Transport, clock: Clock, valkey: Any
+    def __init__(
+        self,
+        settings: Settings,
+        tenant: Tenant,
+        session: Session,
+        transport: Transport,
+        clock: Clock,
+        valkey: Any,
     ) -> None:
         self._settings = settings
         self._tenant = tenant
