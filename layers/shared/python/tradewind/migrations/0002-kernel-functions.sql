@@ -66,9 +66,9 @@ BEGIN
     SELECT p_bound - count(*) INTO v_free
     FROM outbox o
     WHERE o.tenant_id = p_tenant AND o.task = p_task AND o.lane = p_lane AND o.state IN ('ready', 'sent');
+    -- Materialized: as a plain subquery a nested loop would choose (and lock) anew for each row it meets.
     RETURN QUERY
-    UPDATE outbox o SET state = 'ready'
-    WHERE o.tenant_id = p_tenant AND o.state = 'held' AND o.key IN (
+    WITH chosen AS MATERIALIZED (
         SELECT h.key FROM outbox h
         WHERE h.tenant_id = p_tenant AND h.task = p_task AND h.lane = p_lane AND h.state = 'held'
           AND (h.due_at IS NULL OR h.due_at <= clock_timestamp())
@@ -76,6 +76,9 @@ BEGIN
         LIMIT greatest(0, least(v_free, p_most))
         FOR UPDATE SKIP LOCKED
     )
+    UPDATE outbox o SET state = 'ready'
+    FROM chosen c
+    WHERE o.tenant_id = p_tenant AND o.key = c.key
     RETURNING o.*;
 END
 $$;
