@@ -257,7 +257,7 @@ def test_previous_secret_signs_until_its_time_is_over(door: Door) -> None:
     door.store_secret(door.vault, door.tenants["acme"], b"new-secret", timedelta(hours=1))
     assert door.post(webhook_id="a", secret=b"new-secret")[0] == 200
     assert door.post(webhook_id="b", secret=SECRET)[0] == 200
-    with psycopg.connect(door.urls.platform) as connection:
+    with psycopg.connect(door.urls.owner) as connection:
         connection.execute("UPDATE credentials SET previous_until = now() - interval '1 s'")
     door.receiver._directory._kept.clear()
     assert door.post(webhook_id="c", secret=SECRET)[0] == 401

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RateLimitedError
-from tradewind.integrations.shopify import queries
 from tradewind.integrations.shopify.client import ShopifyClient, topic_of
 from tradewind.integrations.transport import Transport
 from tradewind.ports import (
+    OrderPage,
     ShopifyCustomer,
     ShopifyFulfillment,
     ShopifyLine,
@@ -338,20 +338,50 @@ def test_throttled_answer_is_reported_to_the_limiter() -> None:
 
 
 def test_searches_by_update_time_both_bounds_included() -> None:
-    page = {"data": {"orders": {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": "next"}}}}
+    page = {"data": {"orders": {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": "last"}}}}
     bench = Bench([httpx.Response(200, json=page)])
     found = bench.client().list_orders(
         updated_from=datetime(2026, 10, 1, 10, 0, 0, 900_000, tzinfo=UTC),
         updated_to=datetime(2026, 10, 1, 11, 0, 0, 1, tzinfo=UTC),
         cursor="before",
-        limit=100,
+        limit=5,
     )
-    assert (found.orders, found.next_cursor) == ((), "next")
+    assert (found.orders, found.next_cursor) == ((), None)
     assert bench.variables() == {
-        "first": queries.ORDERS_PER_CALL,
+        "first": 5,
         "after": "before",
         "query": "updated_at:>='2026-10-01T10:00:00Z' updated_at:<='2026-10-01T11:00:01Z'",
     }
+
+
+def order_page(next_cursor: str | None) -> httpx.Response:
+    info = {"hasNextPage": next_cursor is not None, "endCursor": next_cursor}
+    return httpx.Response(
+        200, json={"data": {"orders": {"nodes": [RECORDED["data"]["order"]], "pageInfo": info}}}
+    )
+
+
+def list_all(bench: Bench, limit: int) -> OrderPage:
+    return bench.client().list_orders(updated_from=None, updated_to=None, cursor=None, limit=limit)
+
+
+def test_page_is_filled_by_several_calls() -> None:
+    bench = Bench([order_page("a"), order_page("b"), order_page("c")])
+    page = list_all(bench, 3)
+    assert (page.orders, page.next_cursor) == ((EXPECTED,) * 3, "c")
+    assert [bench.variables(place)["first"] for place in range(3)] == [3, 2, 1]
+    assert [bench.variables(place)["after"] for place in range(3)] == [None, "a", "b"]
+
+
+def test_page_ends_early_at_the_shops_limit() -> None:
+    bench = Bench([order_page("a"), order_page("b"), httpx.Response(429)])
+    page = list_all(bench, 100)
+    assert (page.orders, page.next_cursor) == ((EXPECTED,) * 2, "b")
+
+
+def test_page_that_cannot_begin_is_rate_limited() -> None:
+    with pytest.raises(RateLimitedError):
+        list_all(Bench([httpx.Response(429)]), 100)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 101])

@@ -18,7 +18,7 @@ from tradewind.errors import TerminalError
 from tradewind.integrations.shopify import queries
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.transport import Transport
-from tradewind.ports import WebhookSubscription
+from tradewind.ports import OrderUpdate, WebhookSubscription
 
 SHOP = "acme.myshopify.com"
 PLACED = datetime(2026, 10, 1, 10, tzinfo=UTC)
@@ -157,19 +157,41 @@ def test_more_refunds_than_shopify_lists_are_refused(world: World) -> None:
         world.client.find_order(5)
 
 
-def test_pages_through_all_orders_by_update_time(world: World) -> None:
+@pytest.mark.parametrize(("limit", "pages", "calls"), [(100, 1, 4), (6, 4, 4), (4, 5, 5), (7, 3, 5)])
+def test_pages_through_all_orders_by_update_time(world: World, limit: int, pages: int, calls: int) -> None:
     for number in range(1, 21):
         world.put(order(number))
     seen: list[int] = []
-    cursor, pages = None, 0
+    cursor, turned = None, 0
     while True:
-        page = world.client.list_orders(updated_from=None, updated_to=None, cursor=cursor, limit=100)
+        page = world.client.list_orders(updated_from=None, updated_to=None, cursor=cursor, limit=limit)
         seen.extend(found.id for found in page.orders)
-        cursor, pages = page.next_cursor, pages + 1
+        cursor, turned = page.next_cursor, turned + 1
         if cursor is None:
             break
     assert seen == list(range(1, 21))
-    assert pages == 4
+    assert turned == pages
+    assert world.operations() == ["ListOrders"] * calls
+
+
+def test_lists_when_orders_changed_for_a_point_each(world: World) -> None:
+    for number in range(1, 21):
+        world.put(order(number))
+    first = world.client.list_order_updates(updated_from=None, updated_to=None, cursor=None, limit=15)
+    rest = world.client.list_order_updates(
+        updated_from=None, updated_to=None, cursor=first.next_cursor, limit=250
+    )
+    assert [update.id for update in first.updates + rest.updates] == list(range(1, 21))
+    assert first.updates[2] == OrderUpdate(3, PLACED + timedelta(minutes=3))
+    assert rest.next_cursor is None
+    assert [call.cost for call in world.sandbox.calls.latest(2)] == [7, 17]
+
+
+@pytest.mark.parametrize("limit", [0, 251])
+def test_page_of_updates_has_bounds(world: World, limit: int) -> None:
+    with pytest.raises(ValueError, match="1 to 250"):
+        world.client.list_order_updates(updated_from=None, updated_to=None, cursor=None, limit=limit)
+    assert world.operations() == []
 
 
 def test_update_range_includes_both_bounds(world: World) -> None:
@@ -221,7 +243,8 @@ def test_stated_cost_is_what_the_rule_gives(operation: queries.Operation) -> Non
     prepared = prepare(operation.text, operation.name)
     assert prepared.errors == ()
     assert prepared.costs is not None
-    many = {"first": queries.ORDERS_PER_CALL, "ids": ["x"] * queries.ORDERS_PER_CALL}
+    first = queries.MAX_UPDATES if operation is queries.LIST_ORDER_UPDATES else queries.ORDERS_PER_CALL
+    many = {"first": first, "ids": ["x"] * queries.ORDERS_PER_CALL}
     assert prepared.costs.requested(many) == operation.cost
     assert operation.cost <= queries.MAX_QUERY_COST
 

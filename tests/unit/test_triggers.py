@@ -8,6 +8,7 @@ import pytest
 from ingress.fan_out import slot_of
 from ingress.slots import local_name, next_slot, previous_slot, spread_of, window_for
 from tests.fakes import NOON
+from tradewind.clock import FixedClock
 from tradewind.tasks.retry import Backoff, Retry, exponential, fixed
 from tradewind.tasks.triggers import Cron
 
@@ -112,8 +113,6 @@ def test_impossible_retry_is_refused() -> None:
 
 
 def test_clock_stands_until_told() -> None:
-    from tradewind.clock import FixedClock
-
     clock = FixedClock(NOON)
     clock.advance(timedelta(hours=1))
     assert clock.now() == NOON + timedelta(hours=1)

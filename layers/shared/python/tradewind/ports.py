@@ -121,6 +121,22 @@ class OrderPage:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderUpdate:
+    """When an order last changed: all that a comparison needs, for a thirtieth of the whole order's cost."""
+
+    id: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePage:
+    """A page of updates, oldest first; ``next_cursor`` is None on the last."""
+
+    updates: tuple[OrderUpdate, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSubscription:
     id: str
     topic: str
@@ -140,10 +156,13 @@ class Shopify(Protocol):
     def list_orders(
         self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
     ) -> OrderPage:
-        """A page of at most ``limit`` (<= 100) orders by update time, both bounds included."""
+        """A page of at most ``limit`` (<= 100) orders by update time, both bounds included.
+
+        A page may be shorter where the shop's limit is reached; only ``next_cursor`` tells whether more follow.
+        """
 
     def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
-        """The orders that exist among at most 100 ids."""
+        """The orders that exist among at most 100 ids; 25 are what a standard shop's limit always lets pass."""
 
     def list_webhook_subscriptions(self) -> tuple[WebhookSubscription, ...]:
         """All of the app's subscriptions in this shop."""

@@ -85,7 +85,8 @@ CREATE TABLE credentials (
     PRIMARY KEY (tenant_id, provider, app, name)
 );
 CALL protect('credentials');
-CALL open_to_platform('credentials');
+-- The platform role writes and reads them as one tenant at a time, like everybody else.
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials TO tradewind_platform;
 CREATE POLICY directory ON credentials TO tradewind_owner USING (true) WITH CHECK (true);
 
 CREATE TABLE webhook_inbox (

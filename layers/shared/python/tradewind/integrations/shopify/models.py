@@ -293,6 +293,10 @@ class Order(Identified):
     refunds: tuple[Refund, ...] = ()
     fulfillments: tuple[Fulfillment, ...] = ()
 
+    def _visit(self) -> ShopifyVisit | None:
+        journey = self.customer_journey_summary
+        return journey.last_visit.to_port() if journey and journey.last_visit else None
+
     def to_port(
         self,
         lines: tuple[Line, ...],
@@ -306,7 +310,6 @@ class Order(Identified):
         currency.
         """
         currency = self.currency_code
-        journey = self.customer_journey_summary
         sold = tuple(line.to_port(currency) for line in lines)
         return ShopifyOrder(
             id=self.number,
@@ -322,18 +325,22 @@ class Order(Identified):
             placed_at=self.processed_at,
             updated_at=self.updated_at,
             cancelled_at=self.cancelled_at,
-            cancel_reason=self.cancel_reason.lower() if self.cancel_reason else None,
+            cancel_reason=_lower(self.cancel_reason),
             email=self.email or None,
             test=self.test,
             tags=self.tags,
             discount_codes=self.discount_codes,
             attributes={attribute.key: attribute.value or "" for attribute in self.custom_attributes},
             customer=self.customer.to_port() if self.customer else None,
-            visit=journey.last_visit.to_port() if journey and journey.last_visit else None,
+            visit=self._visit(),
             lines=sold,
             refunds=tuple(refund.to_port(currency, refunded) for refund, refunded in refunds),
             fulfillments=tuple(fulfillment.to_port() for fulfillment in fulfillments),
         )
+
+
+def _lower(text: str | None) -> str | None:
+    return text.lower() if text else None
 
 
 def _fulfillment_status(display: str | None) -> str | None:

@@ -24,6 +24,7 @@ ORDERS_PER_CALL = 6
 LINES_PER_PAGE = 100
 MAX_REFUNDS = 250
 MAX_FULFILLMENTS = 250
+MAX_UPDATES = 250
 SUBSCRIPTIONS_PER_PAGE = 100
 
 
@@ -105,6 +106,17 @@ LIST_ORDERS_BY_ID = Operation(
     cost=912,
 )
 
+LIST_ORDER_UPDATES = Operation(
+    "ListOrderUpdates",
+    """query ListOrderUpdates($first: Int!, $query: String, $after: String) {
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
+    nodes { id updatedAt }
+    pageInfo { hasNextPage endCursor }
+  }
+}""",
+    cost=252,
+)
+
 ORDER_LINES = Operation(
     "OrderLines",
     f"""query OrderLines($id: ID!, $after: String) {{
@@ -170,6 +182,7 @@ OPERATIONS = (
     FIND_ORDER,
     LIST_ORDERS,
     LIST_ORDERS_BY_ID,
+    LIST_ORDER_UPDATES,
     ORDER_LINES,
     ORDER_REFUNDS,
     REFUND_LINES,

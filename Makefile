@@ -1,0 +1,71 @@
+# Tradewind: everything a person types. Python 3.11 or newer and make are all that a machine needs.
+# `make` alone, or `make help`, lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .tradewind/venv/bin
+PIN_FILES := requirements-dev.txt layers/dependencies/requirements.txt infra/local/requirements.txt \
+             infra/local/package.json infra/local/package-lock.json infra/local/install.py
+INSTALLED := .tradewind/installed
+TYPED := layers/shared/python functions infra tests
+FAST_TESTS := tests/unit tests/contract
+PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
+
+export PYTHONPATH := functions:layers/shared/python:.
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
+
+.PHONY: help install up down status demo test check format tasks run tenant credentials build
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Install what the project needs into .tradewind/ (every target does so by itself).
+
+$(INSTALLED): $(PIN_FILES)
+	@$(PYTHON) infra/local/install.py
+	@touch $@
+
+up: $(INSTALLED)  ## Start the local cloud and leave it running [DOMAINS=commerce,loyalty] [TRADEWIND_PORT=4566].
+	@$(VENV)/python -m infra.local up $(if $(DOMAINS),--domains $(DOMAINS))
+
+down:  ## Stop the local cloud.
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m infra.local down; else echo "No local cloud runs."; fi
+
+status: $(INSTALLED)  ## Print the addresses of the running local cloud.
+	@$(VENV)/python -m infra.local status
+
+demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its own, and verify the result.
+	@$(VENV)/python -m infra.local.demo
+
+test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
+	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
+	@$(VENV)/python -m pytest -q tests/e2e
+
+check: $(INSTALLED)  ## Format, lint, types, import contracts, unit and contract tests.
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy $(TYPED)
+	@$(VENV)/lint-imports --cache-dir .tradewind/cache/import-linter
+	@$(VENV)/python -m pytest -q $(FAST_TESTS)
+
+format: $(INSTALLED)  ## Format the code and repair what the linter can.
+	@$(VENV)/ruff check --fix-only --quiet .
+	@$(VENV)/ruff format .
+
+tasks: $(INSTALLED)  ## Print every task and schedule, one JSON object a line.
+	@$(VENV)/python -m tradewind.tasks
+
+run: $(INSTALLED)  ## Run one task: TASK=commerce-sync-order TENANT=acme EVENT=events/commerce/commerce-sync-order.json
+	@$(VENV)/python -m infra.operate run --task "$(TASK)" --tenant "$(TENANT)" --event "$(EVENT)"
+
+tenant: $(INSTALLED)  ## Register a tenant: SLUG=acme SHOP=acme.myshopify.com, its secrets as JSON on standard input.
+	@$(VENV)/python -m infra.operate tenant --slug "$(SLUG)" --shop "$(SHOP)"
+
+credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=resend, JSON on standard input.
+	@$(VENV)/python -m infra.operate credentials --tenant "$(TENANT)" --provider "$(PROVIDER)"
+
+build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
+	@$(VENV)/python -m infra.build

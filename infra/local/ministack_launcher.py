@@ -1,0 +1,46 @@
+"""Start MiniStack with three of its properties changed. Run by path with the emulator environment's Python.
+
+1. Its Lambda Runtime API answers in two small writes. With Nagle's algorithm the second waits for the peer's
+   delayed acknowledgement, 40 ms for every invocation; Lambda itself has no such wait.
+2. It works one batch at a time for a FIFO queue, while Lambda works as many as there are message groups, up
+   to the mapping's concurrency. Its receive locks groups as SQS does, so a standard queue's limit is right.
+3. With authorization on, a policy that denies requests without TLS denies all of them, since it listens on
+   plain HTTP. Nothing leaves the machine: its requests count as secured.
+
+What depends on this is checked by tests/e2e/test_emulator_conformance.py; the version is pinned.
+"""
+
+from __future__ import annotations
+
+import socketserver
+from typing import Any
+
+from ministack import app
+from ministack.services import lambda_svc
+
+standard_queue_concurrency = lambda_svc._sqs_esm_concurrency  # noqa: SLF001 - what this module is for
+pin_request_origin = app.pin_request_origin
+
+Record = dict[str, Any]
+
+
+def concurrency(
+    mapping: Record,
+    function: Record,
+    configuration: Record,
+    queue: Record | None = None,  # noqa: ARG001 - the caller passes it; a FIFO queue is treated as a standard one
+) -> int:
+    """The batches in flight that one mapping may have: its MaximumConcurrency, whatever the kind of queue."""
+    return int(standard_queue_concurrency(mapping, function, configuration, None))
+
+
+def pin_secured_origin(source_address: str, _secured: bool) -> None:
+    """Note where a request comes from, as one that came over TLS."""
+    pin_request_origin(source_address, secure_transport=True)
+
+
+if __name__ == "__main__":
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+    lambda_svc._sqs_esm_concurrency = concurrency  # noqa: SLF001 - the same
+    app.pin_request_origin = pin_secured_origin
+    app.main()

@@ -1,0 +1,3 @@
+"""The provider sandbox: plays the providers over HTTP for development, tests and the demo. See
+``__main__``.
+"""

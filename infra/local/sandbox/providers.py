@@ -1,0 +1,10 @@
+"""The providers that the sandbox plays, by name. A new one is a package and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from infra.local.sandbox.provider import Provider
+from infra.local.sandbox.shopify.provider import ShopifyProvider
+
+PROVIDERS: Mapping[str, Callable[[], Provider]] = {"shopify": ShopifyProvider}
