@@ -1,0 +1,1 @@
+"""The Lambda that creates the database's roles."""

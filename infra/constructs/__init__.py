@@ -1,0 +1,1 @@
+"""One construct per kind of thing. Stacks only wire them."""

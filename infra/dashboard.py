@@ -1,0 +1,96 @@
+"""The CloudWatch dashboard: is work done in time, what fails, what waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import Aws
+
+from infra.names import Names
+
+WIDTH, HEIGHT = 12, 6
+NAMESPACE = "Tradewind"
+LATENCY = f'{{{NAMESPACE},service,task}} MetricName="WebhookToDone"'
+
+
+def dashboard_body(names: Names, domains: Sequence[str]) -> str:
+    """The dashboard's JSON. Its searches find every function and queue of the stage, also later ones."""
+    prefix = names.of("")
+    queues = f'{{AWS/SQS,QueueName}} QueueName="{prefix}" MetricName='
+    functions = f'{{AWS/Lambda,FunctionName}} FunctionName="{prefix}" MetricName='
+    graphs = [
+        ("Webhook to done by task, p50 (ms)", [_search(LATENCY, "p50")]),
+        ("Webhook to done by task, p99 (ms)", [_search(LATENCY, "p99")]),
+        ("Dead letters", [_search(f'Namespace="{NAMESPACE}" MetricName="DeadLetter"', "Sum")]),
+        ("Oldest message (s)", [_search(f"{queues}ApproximateAgeOfOldestMessage", "Maximum")]),
+        ("Messages waiting", [_search(f"{queues}ApproximateNumberOfMessagesVisible", "Maximum")]),
+        ("Function errors", [_search(f"{functions}Errors", "Sum")]),
+        ("Function concurrency", [_search(f"{functions}ConcurrentExecutions", "Maximum")]),
+        ("Receiver (ms)", _receiver(names)),
+        ("Webhook API", _api(names)),
+        ("Database connections and capacity", _database(names)),
+        ("Dead-letter queues", _dead_letter_queues(names, domains)),
+    ]
+    widgets = [_graph(at, title, metrics) for at, (title, metrics) in enumerate(graphs)]
+    return json.dumps({"widgets": widgets})
+
+
+def _graph(at: int, title: str, metrics: list[Any]) -> dict[str, Any]:
+    return {
+        "type": "metric",
+        "x": (at % 2) * WIDTH,
+        "y": (at // 2) * HEIGHT,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "properties": {
+            "title": title,
+            "view": "timeSeries",
+            "region": Aws.REGION,
+            "period": 60,
+            "metrics": metrics,
+        },
+    }
+
+
+def _search(query: str, statistic: str) -> list[Any]:
+    return [{"expression": f"SEARCH('{query}', '{statistic}', 60)"}]
+
+
+def _receiver(names: Names) -> list[Any]:
+    function = names.function("ingress-receiver")
+    return [
+        ["AWS/Lambda", "Duration", "FunctionName", function, {"stat": statistic}]
+        for statistic in ("p50", "p99")
+    ] + [["AWS/Lambda", "Throttles", "FunctionName", function, {"stat": "Sum"}]]
+
+
+def _api(names: Names) -> list[Any]:
+    return [
+        ["AWS/Lambda", "Invocations", "FunctionName", names.function("ingress-receiver"), {"stat": "Sum"}],
+        _search("{AWS/ApiGateway,ApiId} MetricName=5xx", "Sum"),
+        _search("{AWS/ApiGateway,ApiId} MetricName=4xx", "Sum"),
+    ]
+
+
+def _database(names: Names) -> list[Any]:
+    cluster = names.of("database")
+    return [
+        ["AWS/RDS", "DatabaseConnections", "DBClusterIdentifier", cluster, {"stat": "Maximum"}],
+        [
+            "AWS/RDS",
+            "ServerlessDatabaseCapacity",
+            "DBClusterIdentifier",
+            cluster,
+            {"stat": "Maximum", "yAxis": "right"},
+        ],
+    ]
+
+
+def _dead_letter_queues(names: Names, domains: Sequence[str]) -> list[Any]:
+    queues = [*(names.dead_letters(domain) for domain in domains), names.schedule_dead_letters]
+    return [
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue, {"stat": "Maximum"}]
+        for queue in queues
+    ]

@@ -1,0 +1,173 @@
+"""The way in: webhook API and receiver, schedule fan-out, relay, dead-letter intake, migrations,
+administration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aws_cdk import CfnOutput
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra import bundles, grants
+from infra.bundles import Bundle
+from infra.constructs.function import Function, FunctionSpec
+from infra.constructs.migration_hook import MigrationHook
+from infra.constructs.schedule import SCHEDULED_TIME, Schedule, ScheduleRole
+from infra.constructs.webhook_api import WebhookApi
+from infra.grants import Grant
+from infra.names import queue_arn
+from infra.settings import StageSettings
+from infra.stacks.base import TradewindStack
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One function of the ingress package."""
+
+    name: str
+    description: str
+    timeout: timedelta
+    memory: int
+    grants: Sequence[Grant]
+    database_role: str = "platform"
+    reserved_concurrency: int | None = None
+
+    @property
+    def handler(self) -> str:
+        return f"ingress.{self.name.replace('-', '_')}.handle"
+
+
+class IngressStack(TradewindStack):
+    """``code`` holds the ingress package and the manifest of the registry."""
+
+    def __init__(
+        self, scope: Construct, settings: StageSettings, domains: Sequence[str], code: Bundle
+    ) -> None:
+        super().__init__(scope, settings, "ingress", "Webhooks, schedules, relay, dead letters, migrations")
+        self._code = self.asset("code", code)
+        names = self.names
+        dead_letters = [names.dead_letters(domain) for domain in domains]
+        to_tasks = grants.send_to_every_task(names)
+        key = grants.use_tenant_key(self.key_arn)
+        receiver = self._function(
+            Part(
+                "receiver",
+                "Verifies a webhook, stores it, enqueues its tasks and answers",
+                timedelta(seconds=5),
+                512,
+                [to_tasks, key, grants.write_payloads(names)],
+                reserved_concurrency=settings.receiver_concurrency,
+            )
+        )
+        self._function(
+            Part(
+                "fan-out", "Turns a schedule into one run per tenant", timedelta(seconds=60), 512, [to_tasks]
+            )
+        )
+        relay = self._function(
+            Part(
+                "relay",
+                "Sends what is due, admits what is held, finds what was lost",
+                timedelta(seconds=50),
+                512,
+                [to_tasks],
+            )
+        )
+        self._function_with_intake(dead_letters)
+        migrate = self._function(
+            Part("migrate", "Runs the migrations", timedelta(minutes=5), 512, [], database_role="owner")
+        )
+        self._function(
+            Part(
+                "admin",
+                "Registers tenants and credentials, replays dead letters",
+                timedelta(seconds=60),
+                512,
+                [to_tasks, key],
+            )
+        )
+        api = WebhookApi(self, receiver)
+        CfnOutput(self, "WebhookUrl", value=api.url, description="Base URL: /webhooks/shopify comes after it")
+        self._relay_schedule(relay)
+        if not settings.is_local:
+            kernel, roles = bundles.kernel_bundle(settings.runtime), bundles.roles_bundle(settings.runtime)
+            MigrationHook(self, [self._create_roles(roles), migrate], kernel.digest + roles.digest)
+
+    def _function(self, part: Part) -> Function:
+        names, own = self.names, list(part.grants)
+        if not self.settings.is_local:
+            own.append(grants.read_secret(names, part.database_role))
+        return Function(
+            self,
+            part.name,
+            FunctionSpec(
+                name=f"ingress-{part.name}",
+                description=part.description,
+                handler=part.handler,
+                timeout=part.timeout,
+                memory=part.memory,
+                code=self._code,
+                environment=self.function_environment(part.database_role),
+                grants=own,
+                reserved_concurrency=part.reserved_concurrency,
+            ),
+        )
+
+    def _create_roles(self, code: Bundle) -> Function:
+        """Needed on AWS alone: the local cloud makes the roles when it starts its database."""
+        logins = ("owner", "app", "platform")
+        return Function(
+            self,
+            "database-roles",
+            FunctionSpec(
+                name="ingress-database-roles",
+                description="Creates the database's roles, as the cluster's master",
+                handler="database_roles.roles.handle",
+                timeout=timedelta(minutes=1),
+                memory=256,
+                code=self.asset("roles", code),
+                environment={
+                    "MASTER_SECRET": self.names.secret("master"),
+                    "ROLE_SECRETS": json.dumps([self.names.secret(login) for login in logins]),
+                },
+                grants=[grants.read_secret(self.names, login) for login in ("master", *logins)],
+            ),
+        )
+
+    def _function_with_intake(self, dead_letters: Sequence[str]) -> None:
+        """The dead-letter intake reads every domain's queue."""
+        part = Part(
+            "dead-letter-intake",
+            "Stores what lies in the dead-letter queues",
+            timedelta(seconds=60),
+            256,
+            [grants.consume(dead_letters)],
+        )
+        intake = self._function(part)
+        for queue in dead_letters:
+            lambda_.CfnEventSourceMapping(
+                self,
+                f"{queue.removesuffix('.fifo')}-mapping",
+                function_name=intake.resource.ref,
+                event_source_arn=queue_arn(queue),
+                batch_size=10,
+                function_response_types=["ReportBatchItemFailures"],
+                scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=2),
+            ).add_resource_dependency(intake.role)
+
+    def _relay_schedule(self, relay: Function) -> None:
+        Schedule(
+            self,
+            "ingress-relay",
+            description="Every minute",
+            expression="rate(1 minute)",
+            zone="UTC",
+            function=relay.name,
+            role=ScheduleRole(self, relay.name),
+            event={"time": SCHEDULED_TIME},
+        )
