@@ -110,7 +110,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             local=LocalCloud.read(environment),
             runtime="provided.al2023",
             keep_data=False,
-            concurrency_limit=8,
+            concurrency_limit=4,
             receiver_concurrency=None,
         )
     if stage == "dev":

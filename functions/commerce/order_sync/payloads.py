@@ -67,7 +67,7 @@ Text = Annotated[str | None, AfterValidator(_clean)]
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 def gid_number(gid: Any, kind: str) -> int | None:

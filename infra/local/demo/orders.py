@@ -31,12 +31,12 @@ _SHARE_WITHOUT_EMAIL = 0.02
 _SHARE_OF_SUBSCRIBERS = 0.6
 _SHARE_DELIVERED = 0.85
 _SHARE_SENT_BACK_WHOLE = 0.2
-_VOIDED, _CANCELLED, _SHIPPED = 0.02, 0.06, 0.80
+_VOIDED, _CANCELLED, _SHIPPED = 0.02, 0.06, 0.45
 _PARTLY_REFUNDED, _REFUNDED = (0.10, 0.20), (0.20, 0.24)
 """An order's fate is one number from 0 to 1; a refund may befall what was shipped."""
 _TAX_PERCENT = 8
 _SHIPPING_CENTS = (0, 0, 495, 795)
-_EDITS = (1, 1, 1, 2, 3)
+_EDITS = (1, 1, 1, 2)
 _TAGS = ("gift", "vip", "first-box", "priority", "wrapped")
 
 

@@ -197,7 +197,7 @@ def _misaddressed(chance: Random, delivery: Delivery) -> Delivery:
 def _samples(chance: Random, answered_200: Collection[str], now: datetime) -> list[Delivery]:
     """The sample bodies of other topics, each to one shop in turn."""
     deliveries = []
-    for place, file in enumerate(sorted(SAMPLES.glob("*.json"))):
+    for place, file in enumerate(sorted(SAMPLES.glob("*__*.json"))):
         topic, shop, body = file.stem.replace("__", "/"), SHOPS[place % len(SHOPS)], file.read_bytes()
         headers = signed_headers(chance, shop.shop, shop.app_secret, topic, body, now)
         status = 200 if topic in answered_200 else 202

@@ -25,7 +25,7 @@ _THROTTLES = frozenset(
         "KMS.ThrottlingException",
     }
 )
-_NOT_FOUND = 404
+_TOO_MANY_REQUESTS = 429
 _SERVER_FAULT = 500
 _OK = 200
 
@@ -180,7 +180,7 @@ def _refusal(service: str, answer: Answer) -> Exception:
     message = str(
         parsed.get("message") or parsed.get("Message") or answer.body[:200].decode(errors="replace")
     )
-    if code in _THROTTLES:
+    if code in _THROTTLES or answer.status == _TOO_MANY_REQUESTS:
         return RateLimitedError(f"aws {service}", timedelta(seconds=1))
     if answer.status >= _SERVER_FAULT:
         return AwsUnavailableError(f"{service}: {code}: {message}")

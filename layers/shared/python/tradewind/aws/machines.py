@@ -11,6 +11,9 @@ from tradewind.aws.client import AwsClient
 from tradewind.errors import ErrorKind, RateLimitedError, RetryableError, TerminalError, TradewindError
 from tradewind.settings import Settings
 
+_NO_WAIT_S = 1e9
+"""A number beyond is no wait (nor is infinity, or what is no number at all)."""
+
 
 class WorkflowFailedError(RetryableError):
     """The machine failed or ran out of time; its message goes back to the queue and finished steps are not repeated."""
@@ -74,6 +77,7 @@ def read_wait(message: str) -> timedelta:
     _, found, rest = message.rpartition("wait ")
     number = rest.split(" ", 1)[0]
     try:
-        return timedelta(seconds=max(0.0, float(number))) if found else timedelta(seconds=1)
+        seconds = float(number) if found else 1.0
     except ValueError:
-        return timedelta(seconds=1)
+        seconds = 1.0
+    return timedelta(seconds=max(0.0, seconds) if abs(seconds) < _NO_WAIT_S else 1.0)

@@ -41,7 +41,7 @@ def sign(  # noqa: PLR0913 - a request has this many parts
     """
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
-    signed = {name.lower(): value.strip() for name, value in headers.items()}
+    signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
     signed |= {"host": host, "x-amz-date": stamp}
     if service == "s3":
         signed["x-amz-content-sha256"] = digest

@@ -24,6 +24,9 @@ from tradewind.errors import ConflictError, RetryableError
 Row = dict[str, Any]
 Params = Mapping[str, Any]
 MAX_IDLE = timedelta(seconds=45)
+PREPARE_AFTER = 3
+"""A statement is prepared at its fourth use: planning costs Postgres more than running it. Behind a pooling proxy, where
+prepared statements would stay on another client's connection, this must be None."""
 _STATEMENT_MS, _LOCK_MS, _IDLE_MS = 30_000, 8_000, 60_000
 _OPTIONS = (
     f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_LOCK_MS}"
@@ -74,7 +77,7 @@ class Connections:
             return psycopg.connect(
                 self._url,
                 autocommit=True,
-                prepare_threshold=None,
+                prepare_threshold=PREPARE_AFTER,
                 row_factory=dict_row,
                 connect_timeout=self._connect_timeout,
                 options=_OPTIONS,
