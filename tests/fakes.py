@@ -11,6 +11,7 @@ from tradewind.aws.queues import Entry
 from tradewind.errors import TradewindError
 from tradewind.ports import (
     OrderPage,
+    OrderUpdate,
     ShopifyCustomer,
     ShopifyFulfillment,
     ShopifyLine,
@@ -18,6 +19,7 @@ from tradewind.ports import (
     ShopifyRefund,
     ShopifyRefundLine,
     ShopifyVisit,
+    UpdatePage,
     WebhookSubscription,
 )
 
@@ -61,6 +63,14 @@ class FakeShopify:
         start = int(cursor or 0)
         end = start + limit
         return OrderPage(tuple(within[start:end]), str(end) if end < len(within) else None)
+
+    def list_order_updates(
+        self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
+    ) -> UpdatePage:
+        page = self.list_orders(updated_from=updated_from, updated_to=updated_to, cursor=cursor, limit=limit)
+        return UpdatePage(
+            tuple(OrderUpdate(order.id, order.updated_at) for order in page.orders), page.next_cursor
+        )
 
     def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
         self._called("list_orders_by_id")

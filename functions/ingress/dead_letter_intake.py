@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +69,7 @@ def _insert(
                 "entity": None if message is None else message.entity,
                 "source": "queue" if message is None else message.source,
                 "correlation_id": record["messageId"] if message is None else message.correlation_id,
-                "message": None if message is None else Jsonb(json.loads(message.to_json())),
+                "message": None if message is None else Jsonb(message.to_stored()),
                 "body": body.encode() if message is None else None,
                 "headers": Jsonb(dict(record.get("attributes") or {})),
                 "attempts": int((record.get("attributes") or {}).get("ApproximateReceiveCount", 1)),

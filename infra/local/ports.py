@@ -9,6 +9,9 @@ from collections.abc import Mapping
 HOST = "127.0.0.1"
 UNPRIVILEGED_PORTS = range(1024, 65536)
 
+_given: set[int] = set()
+"""What this process has been given: the system may name a port again before its program listens on it."""
+
 
 class PortTakenError(Exception):
     """A port that a variable asks for is in use; the message names both."""
@@ -31,10 +34,14 @@ class PortInvalidError(Exception):
 
 
 def free_port() -> int:
-    """A port that nothing listens on at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on at the moment, another one at each call."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def choose_port(variable: str, environment: Mapping[str, str] = os.environ) -> int:

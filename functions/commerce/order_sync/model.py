@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from tradewind.ports import ShopifyOrder
+from tradewind.ports import ShopifyOrder, ShopifyVisit
 
 VISITOR_ATTRIBUTES = ("visitor_id", "_visitor_id", "tw_visitor_id")
 ESTIMATED_TRANSIT = timedelta(days=5)
@@ -99,6 +100,22 @@ def visitor_of(order: ShopifyOrder) -> str | None:
     return next((order.attributes[name] for name in VISITOR_ATTRIBUTES if order.attributes.get(name)), None)
 
 
+def landing_path(landing_page: str | None) -> str | None:
+    """A landing page as its path and query: webhooks tell the path, the Admin API the whole address."""
+    if landing_page is None:
+        return None
+    parts = urlsplit(landing_page)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def utm_of(visit: ShopifyVisit) -> dict[str, str]:
+    """A visit's UTM parameters: those that Shopify parsed, else the landing page's own."""
+    if visit.utm:
+        return dict(visit.utm)
+    query = parse_qsl(urlsplit(visit.landing_page or "").query)
+    return {name.removeprefix("utm_"): value for name, value in query if name.startswith("utm_")}
+
+
 def to_row(order: ShopifyOrder) -> dict[str, Any]:
     """An order as ``save_orders`` takes it."""
     visit = order.visit
@@ -124,9 +141,9 @@ def to_row(order: ShopifyOrder) -> dict[str, Any]:
         "discount_codes": list(order.discount_codes),
         "attributes": dict(order.attributes),
         "visitor_id": visitor_of(order),
-        "landing_page": visit.landing_page if visit else None,
+        "landing_page": landing_path(visit.landing_page) if visit else None,
         "referrer_url": visit.referrer_url if visit else None,
-        "utm": dict(visit.utm) if visit else {},
+        "utm": utm_of(visit) if visit else {},
         "visited_at": _iso(visit.occurred_at if visit else None),
         "cancel_reason": order.cancel_reason,
         "placed_at": _iso(order.placed_at),

@@ -85,6 +85,10 @@ class MoneySet(Wire):
     shop_money: Money
 
 
+class Consent(Wire):
+    state: str | None = None
+
+
 class CustomerBody(Wire):
     id: Id
     email: Text = None
@@ -93,6 +97,15 @@ class CustomerBody(Wire):
     phone: Text = None
     tags: Text = None
     accepts_marketing: bool = False
+    email_marketing_consent: Consent | None = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Newer bodies say it in the consent, older ones in a flag; nobody without an address is."""
+        if not self.email:
+            return False
+        consent = self.email_marketing_consent
+        return self.accepts_marketing if consent is None else consent.state == "subscribed"
 
 
 class LineBody(Wire):
@@ -228,7 +241,7 @@ def _customer(body: CustomerBody) -> ShopifyCustomer:
         body.first_name,
         body.last_name,
         body.phone,
-        body.accepts_marketing,
+        body.is_subscribed,
         _split_tags(body.tags),
     )
 

@@ -130,17 +130,17 @@ ORDER BY occurred_at DESC, touchpoint_id DESC
 LIMIT 50;
 
 -- list_later_orders --
--- Orders whose attribution an order's arrival may change: the same visitor's within the window after its touch, and
--- all later ones of the customer, of which it may now be the first.
-SELECT shopify_order_id FROM orders
-WHERE shopify_order_id <> %(order_id)s AND total_cents > 0
-  AND ((visitor_id = %(visitor_id)s AND placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
-       OR (visitor_id IS NULL AND shopify_customer_id = %(customer_id)s
-           AND placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
-       OR (shopify_customer_id = %(customer_id)s
-           AND (placed_at, shopify_order_id) > (%(placed_at)s, %(order_id)s)
-           AND shopify_order_id IN (SELECT c.shopify_order_id FROM attribution_conversions c WHERE c.first_purchase)))
-ORDER BY shopify_order_id;
+-- Conversions that an order's arrival may change: where its touch is new, those of the same visitor within the window
+-- after it; and the customer's later one that was counted as the first purchase.
+SELECT o.shopify_order_id FROM orders o
+JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id
+WHERE o.shopify_order_id <> %(order_id)s
+  AND ((%(touch_is_new)s AND o.visitor_id = %(visitor_id)s AND o.placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
+       OR (%(touch_is_new)s AND o.visitor_id IS NULL AND o.shopify_customer_id = %(customer_id)s
+           AND o.placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
+       OR (c.first_purchase AND o.shopify_customer_id = %(customer_id)s
+           AND (o.placed_at, o.shopify_order_id) > (%(placed_at)s, %(order_id)s)))
+ORDER BY o.shopify_order_id;
 
 -- has_earlier_order --
 -- Whether the customer bought before; of equal instants the lower id is the earlier.

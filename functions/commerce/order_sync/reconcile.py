@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from commerce.order_sync.payloads import Reconciliation
 from commerce.order_sync.repository import Orders
 from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
-from tradewind.ports import Shopify, ShopifyOrder
+from tradewind.ports import OrderUpdate, Shopify
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
-_PAGE = 100
-Discrepancy = tuple[ShopifyOrder, str]
+_PAGE = 250
+Discrepancy = tuple[OrderUpdate, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +34,28 @@ def find_discrepancies(
     compared = 0
     cursor: str | None = None
     while compared < asked.limit:
-        page = shopify.list_orders(
+        page = shopify.list_order_updates(
             updated_from=at - timedelta(hours=asked.look_back_hours),
             updated_to=None,
             cursor=cursor,
             limit=min(_PAGE, asked.limit - compared),
         )
         with db.begin() as tx:
-            stored = Orders(tx).list_stored_updates([order.id for order in page.orders])
-        found += compare(page.orders, stored)
-        compared += len(page.orders)
+            stored = Orders(tx).list_stored_updates([update.id for update in page.updates])
+        found += compare(page.updates, stored)
+        compared += len(page.updates)
         cursor = page.next_cursor
         if cursor is None:
             break
     return found, compared
 
 
-def compare(orders: tuple[ShopifyOrder, ...], stored: dict[int, datetime]) -> list[Discrepancy]:
+def compare(updates: tuple[OrderUpdate, ...], stored: dict[int, datetime]) -> list[Discrepancy]:
     """Pure: ``missing`` where we have none, ``outdated`` where ours is older."""
     return [
-        (order, "missing" if order.id not in stored else "outdated")
-        for order in orders
-        if order.id not in stored or stored[order.id] < order.updated_at
+        (update, "missing" if update.id not in stored else "outdated")
+        for update in updates
+        if update.id not in stored or stored[update.id] < update.updated_at
     ]
 
 

@@ -12,7 +12,7 @@ from commerce.order_sync.attribution import Credit, OwnTouch, Touch
 from commerce.order_sync.commission import Commission, Creator
 from commerce.order_sync.model import OrderState, OrderStatus
 from commerce.order_sync.review_email import ReviewEmail, ReviewTrigger
-from tradewind.ports import ShopifyOrder, WebhookSubscription
+from tradewind.ports import OrderUpdate, ShopifyOrder, WebhookSubscription
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
@@ -77,10 +77,10 @@ class Orders:
         rows = self._tx.fetch_all(QUERIES["list_stored_updates"], {"order_ids": list(order_ids)})
         return {row["shopify_order_id"]: row["shopify_updated_at"] for row in rows}
 
-    def save_discrepancies(self, found: Sequence[tuple[ShopifyOrder, str]]) -> None:
+    def save_discrepancies(self, found: Sequence[tuple[OrderUpdate, str]]) -> None:
         rows = [
-            {"shopify_order_id": order.id, "shopify_updated_at": order.updated_at.isoformat(), "kind": kind}
-            for order, kind in found
+            {"shopify_order_id": update.id, "shopify_updated_at": update.updated_at.isoformat(), "kind": kind}
+            for update, kind in found
         ]
         self._tx.execute(QUERIES["save_discrepancies"], {"discrepancies": _json(rows)})
 
@@ -138,7 +138,9 @@ class Journeys:
         )
         return [Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]) for row in rows]
 
-    def list_later_orders(self, order: OrderState, touched_at: datetime, window: timedelta) -> list[int]:
+    def list_later_orders(
+        self, order: OrderState, touched_at: datetime, window: timedelta, *, touch_is_new: bool
+    ) -> list[int]:
         rows = self._tx.fetch_all(
             QUERIES["list_later_orders"],
             {
@@ -146,6 +148,7 @@ class Journeys:
                 "placed_at": order.placed_at,
                 "touched_at": touched_at,
                 "closes_at": touched_at + window,
+                "touch_is_new": touch_is_new,
             },
         )
         return [row["shopify_order_id"] for row in rows]

@@ -69,10 +69,9 @@ def settle_attribution(tx: Transaction, order: OrderState, settings: Mapping[str
     numbers = AttributionSettings.of(settings)
     journeys.lock(order)
     touch = own_touch(order)
-    if touch is not None:
-        journeys.save_own_touch(order, touch)
+    touch_is_new = touch is not None and journeys.save_own_touch(order, touch)
     touched_at = order.placed_at if touch is None else touch.occurred_at
-    later = journeys.list_later_orders(order, touched_at, WINDOW)
+    later = journeys.list_later_orders(order, touched_at, WINDOW, touch_is_new=touch_is_new)
     touches = _save_conversion(journeys, order, numbers)
     for order_id in later:
         other = Orders(tx).find(order_id)

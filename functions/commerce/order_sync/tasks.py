@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.payloads import OrderBatch, OrderRef, Reconciliation
@@ -39,6 +39,9 @@ from tradewind.tenancy.tenant import Tenant
 ORDER_EVENT = Retry(attempts=5, backoff=exponential(2, 30))
 BATCH = Retry(attempts=3, backoff=exponential(5, 120))
 ATTRIBUTION = Retry(attempts=5, backoff=exponential(5, 60))
+LONG = timedelta(minutes=4)
+IDS_A_PAGE = 25
+"""Orders fetched by id cost whole orders at once: a standard shop's bucket pays for some thirty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def order_review_email(payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb
         return settle_review_email(tx, order, tenant.settings, clock.now(), backfill=backfill)
 
 
-@task("commerce-sync-order-batch", retry=BATCH, cap=1, concurrency=10, backfill=True)
+@task("commerce-sync-order-batch", retry=BATCH, timeout=LONG, cap=1, concurrency=10, backfill=True)
 def sync_order_batch(
     payload: OrderBatch, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> BackfilledOrders | Continuation:
@@ -157,7 +160,7 @@ def _fetch_page(payload: OrderBatch, shopify: Shopify, cursor: str | None) -> Or
             limit=payload.limit,
         )
     start = int(cursor or 0)
-    end = start + payload.limit
+    end = start + min(payload.limit, IDS_A_PAGE)
     orders = shopify.list_orders_by_id(payload.order_ids[start:end])
     return OrderPage(orders, str(end) if end < len(payload.order_ids) else None)
 
@@ -171,6 +174,7 @@ def _fetch_page(payload: OrderBatch, shopify: Shopify, cursor: str | None) -> Or
     ),
     each_tenant=True,
     retry=BATCH,
+    timeout=LONG,
     cap=1,
     concurrency=10,
     starts=("commerce-sync-order",),
@@ -187,9 +191,9 @@ def order_reconciliation(
     """Find orders that Shopify changed and we did not hear of, sync them, and restore lost webhook subscriptions."""
     since = reference_time(run, clock)
     found, compared = find_discrepancies(shopify, db, since, payload)
-    for order, _ in found:
-        ref = OrderRef(order_id=order.id, changed_at=order.updated_at)
-        outbox.start(sync_order, ref, key=f"{order.id}@{order.updated_at}", source=Source.RECONCILIATION)
+    for update, _ in found:
+        ref = OrderRef(order_id=update.id, changed_at=update.updated_at)
+        outbox.start(sync_order, ref, key=f"{update.id}@{update.updated_at}", source=Source.RECONCILIATION)
     restored = restore_subscriptions(shopify, db, tenant)
     if found:
         with db.begin() as tx:

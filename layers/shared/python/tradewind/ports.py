@@ -31,7 +31,7 @@ class ShopifyRefundLine:
 
 @dataclass(frozen=True, slots=True)
 class ShopifyRefund:
-    """``amount_cents`` went back to the customer, tax and shipping included; ``net_sales_cents`` of it was net sales."""
+    """``amount_cents`` went back to the customer, tax and shipping included; of it ``net_sales_cents`` was sales."""
 
     id: int
     amount_cents: int
@@ -160,6 +160,11 @@ class Shopify(Protocol):
 
         A page may be shorter where the shop's limit is reached; only ``next_cursor`` tells whether more follow.
         """
+
+    def list_order_updates(
+        self, *, updated_from: datetime | None, updated_to: datetime | None, cursor: str | None, limit: int
+    ) -> UpdatePage:
+        """A page of at most ``limit`` (<= 250) orders' last changes, both bounds included."""
 
     def list_orders_by_id(self, order_ids: Sequence[int]) -> tuple[ShopifyOrder, ...]:
         """The orders that exist among at most 100 ids; 25 are what a standard shop's limit always lets pass."""

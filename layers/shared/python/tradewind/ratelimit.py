@@ -2,7 +2,8 @@
 
 In a cluster the keys of one script must live on one node, so the buckets of a call share a hash tag
 (``{provider:account}``); a tenant's own overall bucket is a call of its own. A wait under one second is slept; a
-longer one gives the message back. Where Valkey does not answer, a provider's limit fails closed (wait) and an internal one open.
+longer one gives the message back. Where Valkey does not answer, a provider's limit fails closed (wait) and an internal
+one open.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from tradewind.errors import RateLimitedError
 
 LONGEST_SLEEP = timedelta(seconds=1)
-_MICRO = 1_000_000
+_UNREACHABLE_WAIT = timedelta(seconds=5)
+UNREACHABLE = (RedisError, RedisClusterException)
+"""What the client raises where Valkey does not answer; the second, for a whole cluster, is no RedisError."""
 
 # KEYS: buckets. ARGV: capacity, refill per second, cost of each. Levels are kept in millionths of a token.
 # Answers {0} when all were taken, else {wait in microseconds, index of the bucket that waits longest}.
@@ -102,15 +105,20 @@ class RateLimiter:
             self._sleep(wait.total_seconds())
 
     def try_take(self, buckets: Sequence[Bucket], *, fail_open: bool = False) -> tuple[timedelta, int]:
-        """One try: (zero, 0) when taken, else the wait and the index of the bucket that causes it."""
+        """One try: (zero, 0) when taken, else the wait and the index of the bucket that causes it.
+
+        Raises ValueError for buckets without a common hash tag: they lie on several nodes.
+        """
+        if len({_hash_tag(bucket.key) for bucket in buckets}) > 1:
+            raise ValueError(f"buckets of one call need the same hash tag: {[each.key for each in buckets]}")
         arguments = [number for bucket in buckets for number in (bucket.capacity, bucket.refill, bucket.cost)]
         try:
             answer = self._store.eval(TAKE, len(buckets), *(bucket.key for bucket in buckets), *arguments)
-        except RedisError as error:
+        except UNREACHABLE as error:
             if fail_open:
                 return timedelta(), 0
             raise RateLimitedError(
-                f"{buckets[0].key} (limiter unreachable: {error})", timedelta(seconds=5)
+                f"{buckets[0].key} (limiter unreachable: {error})", _UNREACHABLE_WAIT
             ) from error
         if answer[0] == 0:
             return timedelta(), 0
@@ -123,10 +131,21 @@ class RateLimiter:
         """
         try:
             self._store.eval(REPORT, 1, key, available, maximum, refill)
-        except RedisError:
+        except UNREACHABLE:
             return
 
 
+def _hash_tag(key: str) -> str:
+    """The part of a key that chooses its node."""
+    return key.partition("{")[2].partition("}")[0] or key
+
+
 def connect(url: str) -> RedisCluster:
-    """A cluster client: ElastiCache Serverless is always in cluster mode, and so is the local Valkey."""
-    return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    """A cluster client: ElastiCache Serverless is always in cluster mode, and so is the local Valkey.
+
+    Raises RateLimitedError where no node answers: what needs the limiter has to wait.
+    """
+    try:
+        return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    except UNREACHABLE as error:
+        raise RateLimitedError(f"limiter unreachable: {error}", _UNREACHABLE_WAIT) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -197,7 +196,7 @@ class Ledger:
                 **self._owned(message, claim),
                 "steps": _steps(steps),
                 "error": failure.to_json(),
-                "message": Jsonb(json.loads(message.to_json())) if keep_message else None,
+                "message": Jsonb(message.to_stored()) if keep_message else None,
             },
         )
 

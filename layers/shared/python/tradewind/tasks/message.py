@@ -90,6 +90,24 @@ class Message:
             separators=(",", ":"),
         )
 
+    def to_stored(self) -> dict[str, Any]:
+        """The message as a JSON column can hold it: Postgres has no null byte in text, U+FFFD stands for it."""
+        text = self.to_json()
+        stored: dict[str, Any] = json.loads(text)
+        return _without_null_bytes(stored) if "\\u0000" in text else stored
+
+
+def _without_null_bytes(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case list():
+            return [_without_null_bytes(item) for item in value]
+        case dict():
+            return {_without_null_bytes(name): _without_null_bytes(item) for name, item in value.items()}
+        case _:
+            return value
+
 
 def _text(value: UUID | None) -> str | None:
     return None if value is None else str(value)
@@ -109,11 +127,23 @@ def read_message(text: str) -> Message:
         version = raw.get("version") if isinstance(raw, dict) else None
         raise InvalidPayloadError("version", f"is {version!r}", f"accepted: {sorted(ACCEPTED_VERSIONS)}")
     try:
-        return message_from(raw)
+        message = message_from(raw)
     except KeyError as error:
         raise InvalidPayloadError(str(error.args[0]), "is missing") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidPayloadError("body", f"has an unusable field ({error})") from error
+    check_keys(message)
+    return message
+
+
+def check_keys(message: Message) -> None:
+    """Raise InvalidPayloadError where a key column could not hold its value."""
+    for name in ("task", "cause", "key", "correlation_id", "entity"):
+        value = getattr(message, name)
+        if name == "entity" and value is None:
+            continue
+        if not isinstance(value, str) or "\x00" in value:
+            raise InvalidPayloadError(name, f"is {value!r:.40}", "text without a null byte is expected")
 
 
 def message_from(raw: Mapping[str, Any]) -> Message:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from tradewind.aws.client import AwsClient
+from tradewind.clock import parse_instant
 from tradewind.errors import (
     ErrorKind,
     InvalidPayloadError,
@@ -26,7 +27,7 @@ from tradewind.errors import (
 from tradewind.observability import bound, count, logger
 from tradewind.settings import current_settings
 from tradewind.tasks.crash import reached
-from tradewind.tasks.message import Lane, Message, Source, message_key, read_message
+from tradewind.tasks.message import Lane, Message, Source, check_keys, message_key, read_message
 from tradewind.tasks.poison import keep_poison
 from tradewind.tasks.scope import Process, system_process
 from tradewind.tasks.task import Task
@@ -36,6 +37,7 @@ from tradewind.tenancy.secrets import database_url
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
 _HAND_BACK = timedelta(0)
+_FIND_TENANT = "SELECT tenant_id_of(%(slug)s) AS tenant_id"
 _SAFETY = timedelta(seconds=1)
 
 
@@ -164,20 +166,22 @@ class Runtime:
         entity = payload.get(self._task.entity) if self._task.entity else None
         tenant_id = self._tenant_id(event.get("tenant"))
         try:
-            return Message(
+            message = Message(
                 tenant_id=tenant_id,
                 task=self._task.id,
                 cause=cause,
                 key=message_key(tenant_id, self._task.id, cause),
                 source=Source(event.get("source") or Source.MANUAL),
                 correlation_id=str(event.get("correlation_id") or self._context.aws_request_id),
-                accepted_at=datetime.fromisoformat(accepted) if accepted else now,
+                accepted_at=parse_instant(accepted) if accepted else now,
                 payload=payload,
                 entity=None if entity is None else str(entity),
                 lane=Lane.BACKFILL if self._task.backfill else Lane.LIVE,
             )
-        except ValueError as error:
+            check_keys(message)
+        except (ValueError, TypeError, InvalidPayloadError) as error:
             raise TerminalError(f"event has an unusable field: {error}") from error
+        return message
 
     def _tenant_id(self, tenant: Any) -> UUID:
         if self._task.scope == "platform" and not tenant:
@@ -190,9 +194,9 @@ class Runtime:
             pass
         session = Session(self._process.connections)
         try:
-            found = session.call("SELECT tenant_id_of(%(slug)s) AS tenant_id", {"slug": str(tenant)})[0][
-                "tenant_id"
-            ]
+            found = session.call(_FIND_TENANT, {"slug": str(tenant).replace("\x00", "\ufffd")})[0]["tenant_id"]
+        except TradewindError as error:
+            raise as_kind(error) from error
         finally:
             session.close()
         if found is None:

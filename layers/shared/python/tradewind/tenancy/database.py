@@ -25,8 +25,8 @@ Row = dict[str, Any]
 Params = Mapping[str, Any]
 MAX_IDLE = timedelta(seconds=45)
 PREPARE_AFTER = 3
-"""A statement is prepared at its fourth use: planning costs Postgres more than running it. Behind a pooling proxy, where
-prepared statements would stay on another client's connection, this must be None."""
+"""A statement is prepared at its fourth use: planning costs Postgres more than running it. Behind a pooling proxy,
+where prepared statements would stay on another client's connection, this must be None."""
 _STATEMENT_MS, _LOCK_MS, _IDLE_MS = 30_000, 8_000, 60_000
 _OPTIONS = (
     f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_LOCK_MS}"

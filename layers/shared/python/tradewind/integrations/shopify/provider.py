@@ -10,14 +10,12 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from redis.exceptions import RedisError
-
 from tradewind.clock import Clock
 from tradewind.errors import MisconfiguredError, NotFoundError, RetryableError
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport
-from tradewind.ratelimit import Bucket, RateLimiter, connect
+from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, connect
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import Label, TenantCredentials
@@ -141,7 +139,7 @@ class ShopTokens:
                 return self._keep(self._renew(rejected))
             finally:
                 self._valkey.eval(_UNLOCK, 1, lock, owner)
-        except RedisError as error:
+        except UNREACHABLE as error:
             raise RetryableError(f"valkey: {error}") from error
 
     def _renew(self, rejected: str) -> str:

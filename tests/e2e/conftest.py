@@ -1,0 +1,26 @@
+"""One local cloud for all end-to-end tests, with the emulator checking every call against the IAM policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local import local_cloud
+from tests.e2e.cloud import Cloud, Tenant
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    with local_cloud(authorize=True) as state:
+        running = Cloud(state)
+        yield running
+        running.http.close()
+        running.sandbox.close()
+
+
+@pytest.fixture
+def tenant(cloud: Cloud) -> Iterator[Tenant]:
+    """A tenant of the test's own; faults that were set for its shop end with it."""
+    yield cloud.register()
+    cloud.sandbox.delete("/faults")
