@@ -20,8 +20,9 @@ SELECT t.tenant_id, (SELECT r.run_id FROM task_run r WHERE r.tenant_id = t.tenan
        %(task)s, %(cause)s, %(entity)s, %(source)s, %(correlation_id)s, %(message)s, %(body)s, %(headers)s,
        'RetryableError', 'QueueGaveUp', 'the queue gave the message up after its last receive', %(attempts)s
 FROM tenants t WHERE t.tenant_id = %(tenant)s
-ON CONFLICT (tenant_id, task, cause) DO NOTHING
+ON CONFLICT (tenant_id, task, cause) DO UPDATE SET headers = coalesce(dead_letter.headers, excluded.headers)
 """
+"""Touches no row only where there is no such tenant."""
 
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def keep(platform: Platform, record: Mapping[str, Any]) -> None:
 def _insert(
     session: Session, message: Message | None, body: str, record: Mapping[str, Any], queue: str
 ) -> int:
-    """Insert under the message's tenant, or the platform's where there is no such message or tenant."""
+    """Insert under the message's tenant, or the platform's where there is no message. 0 where no such tenant is."""
     tenant_id = PLATFORM_TENANT if message is None else message.tenant_id
     with session.transaction(tenant_id) as transaction:
         return transaction.execute(

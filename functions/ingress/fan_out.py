@@ -6,7 +6,7 @@ the tenant, and the relay releases them. A tenant whose older slot has not ended
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from ingress.platform import Platform, current_platform
 from ingress.slots import local_name, next_slot, period_of, previous_slot, spread_of, window_for
 from tradewind.errors import NotFoundError
 from tradewind.loglines import count_line, log_line
-from tradewind.ports import ActiveTenant
+from tradewind.ports import ActiveTenant, TenantDirectory
 from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, PlatformDb
 from tradewind.tenancy.directory import PostgresTenantDirectory
@@ -39,6 +39,9 @@ WITH wanted AS (
                                AND o.source = 'schedule' AND o.entity = %(schedule)s))
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, slot
+), told AS (
+    DELETE FROM schedule_due d USING fresh f
+    WHERE d.tenant_id = f.tenant_id AND d.schedule = %(schedule)s AND d.due_at <= %(slot_at)s
 )
 INSERT INTO outbox (tenant_id, key, task, shard, cause, source, entity, payload, correlation_id, state, due_at,
                     accepted_at)
@@ -46,6 +49,12 @@ SELECT w.tenant_id, w.key, %(task)s, w.shard, w.cause, 'schedule', %(schedule)s,
        %(slot_at)s
 FROM wanted w JOIN fresh f ON f.tenant_id = w.tenant_id AND f.slot = w.slot
 ON CONFLICT (tenant_id, key) DO NOTHING
+"""
+_HAVE_WORK = """
+SELECT d.tenant_id::text AS tenant_id, t.slug, t.zone
+FROM schedule_due d JOIN tenants t ON t.tenant_id = d.tenant_id AND t.status = 'active'
+WHERE d.schedule = %(schedule)s AND d.due_at <= %(slot)s AND (%(after)s::uuid IS NULL OR d.tenant_id > %(after)s::uuid)
+ORDER BY d.tenant_id LIMIT %(limit)s
 """
 _ENROL = """
 INSERT INTO schedule_next_run (tenant_id, schedule, zone, next_run_at)
@@ -125,7 +134,8 @@ class FanOut:
             period_of(fired.about["cron"], fired.zone, fired.slot), row["tenants"] if row else 0
         )
         written = 0
-        for page in pages(PostgresTenantDirectory(db)):
+        listed = DueTenants(db, fired) if fired.about["only_due"] else PostgresTenantDirectory(db)
+        for page in pages(listed):
             ids = [UUID(tenant.tenant_id) for tenant in page]
             written += self._write(db, fired, [(each, fired.slot + spread_of(each, window)) for each in ids])
         return written
@@ -192,6 +202,20 @@ class FanOut:
             )
 
 
+class DueTenants:
+    """The active tenants that have said to have work for a schedule by its slot."""
+
+    def __init__(self, db: PlatformDb, fired: Fired) -> None:
+        self._db = db
+        self._fired = fired
+
+    def list_active(self, after: str | None, limit: int) -> Sequence[ActiveTenant]:
+        about = {"schedule": self._fired.schedule, "slot": self._fired.slot, "after": after, "limit": limit}
+        with self._db.begin() as tx:
+            rows = tx.fetch_all(_HAVE_WORK, about)
+        return [ActiveTenant(row["tenant_id"], row["slug"], row["zone"]) for row in rows]
+
+
 def slot_of(cron: str, zone: str, time: str | None, now: datetime) -> datetime:
     """The slot that fired: EventBridge's time, or the latest before ``now`` where it is not given."""
     try:
@@ -202,7 +226,7 @@ def slot_of(cron: str, zone: str, time: str | None, now: datetime) -> datetime:
     return previous_slot(cron, zone, given + timedelta(seconds=59))
 
 
-def pages(directory: PostgresTenantDirectory) -> Iterable[list[ActiveTenant]]:
+def pages(directory: TenantDirectory) -> Iterable[list[ActiveTenant]]:
     """Active tenants, a page at a time, by key: no number of them is too many."""
     after: str | None = None
     while True:

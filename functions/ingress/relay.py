@@ -34,7 +34,9 @@ ORDER BY o.sent_at LIMIT %(limit)s
 """
 _UNROUTED = """
 SELECT tenant_id, inbox_id, provider, app, event_id, topic, correlation_id, body, claim, received_at
-FROM webhook_inbox WHERE state = 'unrouted' AND topic = ANY (%(topics)s)
+FROM webhook_inbox
+WHERE state = 'unrouted'
+  AND (provider, topic) IN (SELECT * FROM unnest(%(providers)s::text[], %(topics)s::text[]))
 ORDER BY received_at LIMIT %(limit)s
 """
 _ROUTE = """
@@ -90,10 +92,16 @@ class Relay:
 
     def route_waiting(self) -> int:
         """Webhooks that were kept before any task was there for them."""
-        routes = self._manifest.routes
-        topics = [topic for by_topic in routes.values() for topic in by_topic]
+        routed_topics = [
+            (provider, topic) for provider, topics in self._manifest.routes.items() for topic in topics
+        ]
+        asked = {
+            "providers": [provider for provider, _ in routed_topics],
+            "topics": [topic for _, topic in routed_topics],
+            "limit": _BATCH,
+        }
         routed = 0
-        for row in self._session.call(_UNROUTED, {"topics": topics, "limit": _BATCH}):
+        for row in self._session.call(_UNROUTED, asked):
             tasks = self._manifest.tasks_for(row["provider"], row["topic"])
             messages = [self._message(row, task) for task in tasks]
             ready = self._session.call(

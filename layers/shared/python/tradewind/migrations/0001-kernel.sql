@@ -258,6 +258,17 @@ CREATE INDEX schedule_slot_by_age ON schedule_slot (created_at);
 CALL protect('schedule_slot');
 CALL open_to_platform('schedule_slot');
 
+-- When a tenant next has work for a schedule that asks only those who have.
+CREATE TABLE schedule_due (
+    tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
+    schedule text NOT NULL,
+    due_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, schedule)
+);
+CREATE INDEX schedule_due_by_time ON schedule_due (schedule, due_at);
+CALL protect('schedule_due');
+CALL open_to_platform('schedule_due');
+
 -- Tenants on their own clock: when each schedule is next due there.
 CREATE TABLE schedule_next_run (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),

@@ -277,6 +277,13 @@ BEGIN
 END
 $$;
 
+-- Say that the bound tenant has work for a schedule from p_at on; the earliest time counts. Null says nothing.
+CREATE FUNCTION mark_due(p_schedule text, p_at timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO schedule_due AS d (schedule, due_at) SELECT p_schedule, p_at WHERE p_at IS NOT NULL
+    ON CONFLICT (tenant_id, schedule) DO UPDATE SET due_at = least(d.due_at, excluded.due_at);
+$$;
+
 -- A tenant's id from its slug, for a run that a person starts. Says nothing else about the tenant.
 CREATE FUNCTION tenant_id_of(p_slug text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public

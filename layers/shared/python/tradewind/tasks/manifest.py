@@ -37,6 +37,7 @@ def describe_registry(registry: Registry) -> dict[str, Any]:
                 "zone": cron.zone,
                 "payload": dict(cron.payload),
                 "overlap": cron.overlap,
+                "only_due": cron.only_due,
                 "each_tenant": task.each_tenant,
             }
             for name, cron, task in registry.schedules()

@@ -91,20 +91,23 @@ class Message:
         )
 
     def to_stored(self) -> dict[str, Any]:
-        """The message as a JSON column can hold it: Postgres has no null byte in text, U+FFFD stands for it."""
+        """The message as a JSON column can hold it. Postgres has neither a null byte in text nor half a surrogate
+        pair, though JSON has both: U+FFFD stands for them.
+        """
         text = self.to_json()
         stored: dict[str, Any] = json.loads(text)
-        return _without_null_bytes(stored) if "\\u0000" in text else stored
+        return _storable(stored) if "\\u0000" in text or "\\ud" in text else stored
 
 
-def _without_null_bytes(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     match value:
         case str():
-            return value.replace("\x00", "\ufffd")
+            text = value.replace("\x00", "\ufffd")
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         case list():
-            return [_without_null_bytes(item) for item in value]
+            return [_storable(item) for item in value]
         case dict():
-            return {_without_null_bytes(name): _without_null_bytes(item) for name, item in value.items()}
+            return {_storable(name): _storable(item) for name, item in value.items()}
         case _:
             return value
 

@@ -194,7 +194,9 @@ class Runtime:
             pass
         session = Session(self._process.connections)
         try:
-            found = session.call(_FIND_TENANT, {"slug": str(tenant).replace("\x00", "\ufffd")})[0]["tenant_id"]
+            found = session.call(_FIND_TENANT, {"slug": str(tenant).replace("\x00", "\ufffd")})[0][
+                "tenant_id"
+            ]
         except TradewindError as error:
             raise as_kind(error) from error
         finally:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from tradewind.tasks.providers import PROVIDERS, Need, Provider
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry
-from tradewind.tasks.triggers import Cron, Event, Trigger, Webhook
+from tradewind.tasks.triggers import TENANT, Cron, Event, Trigger, Webhook
 
 VISIBILITY_MARGIN = timedelta(seconds=15)
 LEASE_MARGIN = timedelta(seconds=5)
@@ -207,8 +207,11 @@ def _check(made: Task) -> None:
         "its docstring's first line is the function's description and is missing": not made.function.__doc__,
         "entity must name a payload field": made.entity is not None
         and made.entity not in made.payload.model_fields,
-        "a schedule's zone is the tenant's, but each_tenant is off": any(
-            cron.zone == "tenant" and not made.each_tenant for cron in made.crons
+        "a schedule works by tenant (zone, only_due), but each_tenant is off": any(
+            (cron.zone == TENANT or cron.only_due) and not made.each_tenant for cron in made.crons
+        ),
+        "a schedule in the tenant's zone cannot be only_due as well": any(
+            cron.zone == TENANT and cron.only_due for cron in made.crons
         ),
     }
     for problem, present in problems.items():

@@ -47,7 +47,8 @@ _RANGES = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12),
 class Cron:
     """Five cron fields in a zone. ``name`` is the schedule's own id where the catalogue gives it one.
 
-    ``payload`` is handed to the task; ``scope`` comes from the task. Day and weekday may not both be restricted:
+    ``payload`` is handed to the task. With ``only_due`` only tenants get a message that have said when they have work:
+    SQL's ``mark_due(schedule, at)``, beside the write that makes the work. Day and weekday may not both be restricted:
     EventBridge has no such rule.
     """
 
@@ -56,6 +57,7 @@ class Cron:
     name: str | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
+    only_due: bool = False
 
     def __post_init__(self) -> None:
         fields = self.expression.split()
