@@ -17,7 +17,7 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test check format tasks run tenant credentials build
+.PHONY: help install up down status demo test check format tasks run tenant credentials build cost
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,3 +69,6 @@ credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=r
 
 build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
 	@$(VENV)/python -m infra.build
+
+cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE=dev] [TENANTS=10] [LEAN=1].
+	@$(VENV)/python -m infra.cost --stage "$(or $(STAGE),dev)" --tenants "$(or $(TENANTS),10)" $(if $(LEAN),--lean)

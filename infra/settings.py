@@ -69,6 +69,10 @@ class StageSettings:
     cache_max_gb: int = 5
     cache_max_ecpu_per_second: int = 15000
     nat_gateways: int = 1
+    lean: bool = False
+    """No interface endpoints: functions reach AWS as they reach the providers, through the NAT gateway. Cheaper
+    below some 1,700 GB a month; `make cost LEAN=1` shows the difference.
+    """
 
     webhook_rate: int = 500
     """Requests a second that the API lets through, over all shops."""

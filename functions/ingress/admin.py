@@ -20,6 +20,7 @@ from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.integrations.shopify.provider import shopify_of
 from tradewind.loglines import log_line
+from tradewind.ports import Shopify
 from tradewind.tasks.scope import vault_of
 from tradewind.tenancy.credentials import Label, TenantCredentials
 from tradewind.tenancy.database import Jsonb, PlatformDb, Session
@@ -124,16 +125,7 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
         tenant = _write_tenant(session, asked)
         _store(platform, session, tenant.id, "shopify", asked.app, asked.credentials)
         shop = shopify_of(platform.settings, tenant, session, SystemClock())
-        present = {item.topic for item in shop.list_webhook_subscriptions()}
-        subscribed: list[str] = []
-        if asked.webhook_url:
-            uri = f"{asked.webhook_url.rstrip('/')}/webhooks/shopify" + (
-                "" if asked.app == "default" else f"/{asked.app}"
-            )
-            for topic in SUBSCRIBED_TOPICS:
-                if topic not in present:
-                    shop.create_webhook_subscription(topic, uri)
-                    subscribed.append(topic)
+        present, subscribed = _subscribe(shop, asked)
         page = shop.list_orders(updated_from=None, updated_to=None, cursor=None, limit=1)
     log_line("info", "tenant registered", tenant_id=tenant.id, slug=tenant.slug, subscribed=len(subscribed))
     return {
@@ -141,9 +133,22 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
         "slug": tenant.slug,
         "shop": asked.shop,
         "webhooks_subscribed": subscribed,
-        "webhooks_present": sorted(present),
+        "webhooks_present": present,
         "proof_order": page.orders[0].name if page.orders else None,
     }
+
+
+def _subscribe(shop: Shopify, asked: RegisterTenant) -> tuple[list[str], list[str]]:
+    """Topics that the shop delivers to our address already, and those that it was asked for now."""
+    uri = "" if asked.webhook_url is None else f"{asked.webhook_url.rstrip('/')}/webhooks/shopify"
+    uri += "" if asked.app == "default" else f"/{asked.app}"
+    listed = shop.list_webhook_subscriptions()
+    present = {item.topic for item in listed if asked.webhook_url is None or item.uri == uri}
+    wanted = SUBSCRIBED_TOPICS if asked.webhook_url else ()
+    subscribed = [topic for topic in wanted if topic not in present]
+    for topic in subscribed:
+        shop.create_webhook_subscription(topic, uri)
+    return sorted(present), subscribed
 
 
 def _write_tenant(session: Session, asked: RegisterTenant) -> Tenant:

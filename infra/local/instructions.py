@@ -58,6 +58,7 @@ def _order(now: datetime) -> dict[str, object]:
         "currency": "USD",
         "financial_status": "paid",
         "total_price": "59.90",
+        "total_line_items_price": "59.90",
         "subtotal_price": "59.90",
         "total_tax": "0.00",
         "total_discounts": "0.00",

@@ -75,7 +75,7 @@ class TradewindStack(Stack):
         runtime = self.settings.runtime
         built = bundles.dependencies_bundle(runtime)
         if built is None:
-            self._refuse_to_deploy_unbuilt()
+            self.refuse_to_deploy_unbuilt()
         made = {"dependencies": built or bundles.unbuilt_bundle(), "kernel": bundles.kernel_bundle(runtime)}
         return [self._layer(name, bundle) for name, bundle in made.items()]
 
@@ -93,7 +93,7 @@ class TradewindStack(Stack):
         )
         return layer.ref
 
-    def _refuse_to_deploy_unbuilt(self) -> None:
+    def refuse_to_deploy_unbuilt(self) -> None:
         """CloudFormation checks rules before it touches a resource."""
         advice = (
             "the dependencies layer is not built for this runtime and these requirements: run `make build`"

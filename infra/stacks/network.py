@@ -9,6 +9,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from infra import bundles
 from infra.grants import Grant, assumed_by, only_this_account, policy_document
 from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
@@ -29,6 +30,8 @@ class NetworkStack(TradewindStack):
 
     def __init__(self, scope: Construct, settings: StageSettings) -> None:
         super().__init__(scope, settings, "network", "VPC, NAT and endpoints")
+        if bundles.dependencies_bundle(settings.runtime) is None:
+            self.refuse_to_deploy_unbuilt()  # here too: it is deployed first, and what follows costs money
         self._vpc = ec2.Vpc(
             self,
             "vpc",
@@ -115,7 +118,7 @@ class NetworkStack(TradewindStack):
 
     def _endpoints(self, group: ec2.CfnSecurityGroup) -> None:
         subnets = [subnet.subnet_id for subnet in self._vpc.private_subnets]
-        for service in INTERFACE_ENDPOINTS:
+        for service in () if self.settings.lean else INTERFACE_ENDPOINTS:
             ec2.CfnVPCEndpoint(
                 self,
                 f"{service}-endpoint",

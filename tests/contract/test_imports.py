@@ -1,4 +1,4 @@
-"""Who may import what. Layers stand as contracts in ``pyproject.toml``; here is what is found by looking at every file."""
+"""Who may import what. Layers stand as contracts in ``pyproject.toml``; here is what every file is asked."""
 
 from __future__ import annotations
 

@@ -45,21 +45,30 @@ class FunctionError(Exception):
 
 
 class Cloud:
-    """A running local cloud."""
+    """A running local cloud. ``authorizes``: it was started to check every call against the IAM policies."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, authorizes: bool) -> None:
         self.state = state
+        self.authorizes = authorizes
         self.http = httpx.Client(trust_env=False, timeout=15)
         self.sandbox = httpx.Client(base_url=f"{state.sandbox_url}/_sandbox", trust_env=False, timeout=15)
         self.client = cache(self._client)
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, role: str | None = None) -> Any:
+        """A client with the rights of an administrator, or of a function's role."""
+        keys: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        if role is not None:
+            given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+            keys = {
+                "aws_access_key_id": given["AccessKeyId"],
+                "aws_secret_access_key": given["SecretAccessKey"],
+                "aws_session_token": given["SessionToken"],
+            }
         return boto3.client(
             service,
             endpoint_url=self.state.aws_endpoint_url,
             region_name=self.state.region,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            **keys,
             config=Config(
                 inject_host_prefix=False, retries={"total_max_attempts": 1}, read_timeout=60, proxies={}
             ),
@@ -206,7 +215,7 @@ class Tenant:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         event_id = event or uuid4().hex
         path = "" if (app or self.app) == "default" else f"/{app or self.app}"
-        sent = {
+        sent: dict[str, str | None] = {
             "Content-Type": "application/json",
             "X-Shopify-Topic": topic,
             "X-Shopify-Shop-Domain": shop or self.shop,
@@ -215,7 +224,7 @@ class Tenant:
             "X-Shopify-Event-Id": event_id,
             "X-Shopify-Hmac-Sha256": sign(raw, secret or self.secret),
         }
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[dict-item]
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         given = {name: value for name, value in sent.items() if value is not None}
         return self.cloud.http.post(
             f"{self.cloud.state.webhook_url}/webhooks/shopify{path}", content=raw, headers=given
@@ -281,6 +290,7 @@ def pids_of(group: int, handler: str) -> list[int]:
             command = (entry / "cmdline").read_bytes().split(b"\0")
             if handler.encode() in command and os.getpgid(int(entry.name)) == group:
                 found.append(int(entry.name))
-        except OSError:  # noqa: PERF203 - it ended meanwhile
+        except OSError:
+            # It ended meanwhile.
             continue
     return found

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.local import local_cloud
+from infra.local import find_state, local_cloud
 from tests.e2e.cloud import Cloud, Tenant
 
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
+    """Its own, or the one that a person has running in this checkout."""
+    is_own = find_state() is None
     with local_cloud(authorize=True) as state:
-        running = Cloud(state)
+        running = Cloud(state, authorizes=is_own)
         yield running
         running.http.close()
         running.sandbox.close()

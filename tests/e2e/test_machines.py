@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from shutil import which
 from typing import Any
 
+import pytest
+
 from infra.local import paths
-from tests.e2e.cloud import Cloud, Tenant
+from infra.local.instructions import SLUG, first_webhook
+from tests.e2e.cloud import PATIENCE_S, Cloud, Tenant
 from tests.e2e.orders import make_order, new_id, recently
 
 SAMPLE = paths.CHECKOUT / "events/commerce/commerce-sync-order.json"
@@ -106,6 +111,35 @@ def test_a_sample_event_runs_from_the_command_line(cloud: Cloud, tenant: Tenant)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["fetched"] is True
     assert tenant.order(order["id"])["total_cents"] == 6850
+
+
+@pytest.mark.skipif(not (which("curl") and which("openssl")), reason="needs curl and openssl")
+def test_the_commands_that_are_printed_send_a_first_webhook(cloud: Cloud) -> None:
+    before = cloud.query(
+        "SELECT coalesce(max(shopify_order_id), 0) AS last FROM orders WHERE order_number = '#1001'"
+    )
+
+    ran = subprocess.run(
+        ["bash", "-ec", first_webhook(cloud.state)],
+        cwd=paths.CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "200 OK" in ran.stdout
+    (order,) = cloud.wait_for(
+        "the first order, with its review e-mail",
+        lambda: cloud.query(
+            "SELECT t.slug, o.gross_cents, o.total_cents, q.state FROM orders o JOIN tenants t USING (tenant_id)"
+            " JOIN review_email_queue q USING (tenant_id, shopify_order_id)"
+            " WHERE o.order_number = '#1001' AND o.shopify_order_id > %s",
+            before[0]["last"],
+        ),
+    )
+    assert order == {"slug": SLUG, "gross_cents": 5990, "total_cents": 5990, "state": "pending"}
 
 
 def test_dead_letters_are_replayed_by_a_machine(cloud: Cloud, tenant: Tenant) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.e2e.cloud import Cloud, Tenant
 from tests.e2e.orders import at, make_order, new_id, parcel, recently, towel_refund
+from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
 
 CHAIN = {
     "commerce-order-created",
@@ -86,7 +89,9 @@ def test_a_created_order_runs_the_whole_chain(tenant: Tenant) -> None:
     runs = tenant.rows("task_run")
     assert {run["task"] for run in runs} == CHAIN
     assert len(runs) == len(CHAIN)
-    assert {(run["state"], run["correlation_id"], run["attempt"]) for run in runs} == {("succeeded", event, 1)}
+    assert {(run["state"], run["correlation_id"], run["attempt"]) for run in runs} == {
+        ("succeeded", event, 1)
+    }
     (created,) = (run for run in runs if run["task"] == "commerce-order-created")
     assert created["finished_at"] - created["accepted_at"] < timedelta(seconds=30)
     assert tenant.rows("dead_letter") == []
@@ -170,18 +175,34 @@ def test_a_body_beyond_the_queues_limit_travels_by_claim_check(cloud: Cloud, ten
     assert json.loads(body) == order
 
 
-def test_a_second_app_has_an_address_and_a_secret_of_its_own(cloud: Cloud) -> None:
-    tenant = cloud.register("second", app="loyalty")
-    order = make_order(new_id(), recently())
-    tenant.put(order)
-
+def test_a_second_app_has_an_address_and_a_secret_of_its_own(cloud: Cloud, tenant: Tenant) -> None:
+    loyalty = replace(tenant, app="loyalty", secret="shpss_of_the_second_app")
+    registered = cloud.operate(
+        "tenant",
+        "--slug",
+        tenant.slug,
+        "--shop",
+        tenant.shop,
+        "--app",
+        "loyalty",
+        stdin=json.dumps(loyalty.secrets),
+    )
+    assert registered.returncode == 0, registered.stderr
+    endpoint = f"{cloud.state.webhook_url}/webhooks/shopify"
     subscribed = cloud.sandbox.get(f"/shopify/{tenant.shop}/subscriptions").json()["subscriptions"]
-    assert {item["uri"] for item in subscribed} == {f"{cloud.state.webhook_url}/webhooks/shopify/loyalty"}
-    assert tenant.deliver("orders/create", order, app="default").status_code == 401
-    tenant.send("orders/create", order, "commerce-order-created")
+    assert Counter(item["uri"] for item in subscribed) == {
+        endpoint: len(SUBSCRIBED_TOPICS),
+        f"{endpoint}/loyalty": len(SUBSCRIBED_TOPICS),
+    }
 
-    assert tenant.order(order["id"])["total_cents"] == 6850
-    assert columns(tenant.rows("webhook_inbox"), "app") == [("loyalty",)]
+    for app, other in ((tenant, loyalty), (loyalty, tenant)):
+        order = make_order(new_id(), recently())
+        app.put(order)
+        assert app.deliver("orders/create", order, secret=other.secret).status_code == 401
+        app.send("orders/create", order, "commerce-order-created")
+        assert app.order(order["id"])["total_cents"] == 6850
+
+    assert sorted(row["app"] for row in tenant.rows("webhook_inbox")) == ["default", "loyalty"]
 
 
 def test_tenants_see_nothing_of_each_other(cloud: Cloud) -> None:

@@ -195,7 +195,7 @@ def test_refuses_to_deploy_without_a_built_layer(
     app = new_app(str(folder))
     build(app, stage_settings("dev", {}), fixture_registry, FIXTURE)
     app.synth()
-    for stack in ("ingress", "bazaar-orders", "bazaar-digest"):
+    for stack in ("network", "ingress", "bazaar-orders", "bazaar-digest"):
         rules = json.loads((folder / f"tradewind-dev-{stack}.template.json").read_text())["Rules"]
         assertion = rules["DependenciesAreBuilt"]["Assertions"][0]
         assert assertion["Assert"] == {"Fn::Equals": ["missing", "built"]}

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from infra.local import PostgresServer
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House, add_tenant, local_settings
+from tests.integration.headquarters import Headquarters
+from tests.integration.world import OURS, THEIRS, World
+from tradewind.tasks.registry import REGISTRY
+from tradewind.tasks.retry import Retry, fixed
+from tradewind.tasks.task import Task, task
 
 
 @pytest.fixture
@@ -14,3 +22,44 @@ def house(database: DatabaseUrls) -> Iterator[House]:
     built = House(database, local_settings(database), add_tenant(database, "acme"))
     yield built
     built.close()
+
+
+@pytest.fixture(scope="module")
+def world(postgres: PostgresServer, migrated: str) -> Iterator[World]:
+    """A database in which acme and bolt have a row each in every table."""
+    name = f"world_{uuid4().hex[:12]}"
+    built = World(postgres.create_database(name, template=migrated))
+    built.fill(built.acme, OURS)
+    built.fill(built.bolt, THEIRS)
+    yield built
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def bolt_is_untouched(world: World) -> Iterator[None]:
+    """Whatever a test tries: every row of bolt's is as it was."""
+    before = world.fingerprint(world.bolt)
+    yield
+    assert world.fingerprint(world.bolt) == before
+
+
+@pytest.fixture
+def hq(house: House) -> Iterator[Headquarters]:
+    built = Headquarters(house)
+    yield built
+    built.connections.close()
+
+
+@pytest.fixture
+def make_task() -> Iterator[Callable[..., Task]]:
+    """Declares a task for one test and takes it out of the registry afterwards."""
+    made: list[str] = []
+
+    def make(function: Callable[..., Any], task_id: str = "test-task", **about: Any) -> Task:
+        made.append(task_id)
+        function.__doc__ = function.__doc__ or "A task of a test."
+        return task(task_id, **{"retry": Retry(3, fixed(5)), **about})(function)
+
+    yield make
+    for task_id in made:
+        REGISTRY._tasks.pop(task_id, None)

@@ -148,3 +148,15 @@ class House:
         with psycopg.connect(self.urls.app) as connection:
             connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(self.tenant_id),))
             connection.execute(statement.encode(), params)
+
+
+@dataclass
+class Context:
+    """Lambda's context, with as much time left as a test says."""
+
+    left: timedelta = timedelta(seconds=46)
+    aws_request_id: str = "request-1"
+    log_stream_name: str = "stream-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.left.total_seconds() * 1000)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import psycopg
 import pytest
+
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import add_tenant
-
 from tradewind.aws.keys import DataKey
 from tradewind.errors import CredentialsRejectedError, NotFoundError
 from tradewind.tenancy.credentials import Credential, CredentialVault, Label, Sealed, TenantCredentials
@@ -59,7 +59,9 @@ def get(session: Session, tenant_id: UUID, vault: CredentialVault) -> Credential
         return TenantCredentials(tenant_id, vault).get(tx, TOKEN)
 
 
-def test_each_tenant_reads_its_own_secret_in_either_role(session: Session, tenants: tuple[UUID, UUID]) -> None:
+def test_each_tenant_reads_its_own_secret_in_either_role(
+    session: Session, tenants: tuple[UUID, UUID]
+) -> None:
     vault = CredentialVault(CountedKeys())
     for tenant_id, secret in zip(tenants, ("of-acme", "of-bolt"), strict=True):
         put(session, tenant_id, vault, secret)

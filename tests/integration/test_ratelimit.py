@@ -127,6 +127,18 @@ def test_full_bucket_gives_its_capacity_at_once_and_then_by_its_refill(limiter: 
     assert at == 0
 
 
+def test_refill_is_exact_over_time(store: RedisCluster, limiter: RateLimiter) -> None:
+    """A quarter of a second tells a refill that is off by a hundredth."""
+    model = Model(1_000_000, 100_000.0, 1e12, 1e12)
+    bucket = Bucket(f"{account()}:points", model.capacity, model.refill, model.capacity)
+    for pause in (0, 0.25, 0.25):
+        threading.Event().wait(pause)
+        before = server_time(store)
+        wait, at = limiter.try_take([bucket])
+        check_call([model], [bucket.cost], (before, server_time(store)), wait, at)
+    assert timedelta(seconds=9) < wait < timedelta(seconds=9.5)
+
+
 def test_several_buckets_are_taken_from_all_or_none(limiter: RateLimiter) -> None:
     tag = account()
     wide, narrow = Bucket(f"{tag}:wide", 100, 0.001), Bucket(f"{tag}:narrow", 3, 0.001)

@@ -1,13 +1,12 @@
-"""Lambda's side of a task: SQS batches with several message groups, and direct invocations."""
+"""Lambda's side of a task: SQS batches with several message groups."""
 
 from __future__ import annotations
 
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,30 +14,26 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel
 
-from tests.integration.harness import House, add_tenant
+from tests.integration.harness import Context, House, add_tenant
 from tradewind.errors import (
-    LeaseHeldError,
     ProviderUnavailableError,
     RateLimitedError,
     RetryableError,
     TerminalError,
-    UnexpectedError,
 )
 from tradewind.observability import logger
 from tradewind.tasks.message import Message, Source
-from tradewind.tasks.registry import REGISTRY
-from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.run import Run
 from tradewind.tasks.runtime import Runtime
-from tradewind.tasks.task import Task, task
+from tradewind.tasks.task import Task
 from tradewind.tenancy.tenant import PLATFORM_TENANT, Tenant
 
-QUEUE = "arn:aws:sqs:us-east-1:000000000000:tradewind-test-test-batch.fifo"
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:tradewind-test-test-task.fifo"
 ZERO = timedelta(0)
 
 READABLE = Message(
     tenant_id=UUID(int=1),
-    task="test-batch",
+    task="test-task",
     cause="cause-1",
     key="key",
     source=Source.TASK,
@@ -49,30 +44,6 @@ READABLE = Message(
 
 class Number(BaseModel):
     value: int = 0
-
-
-@dataclass
-class Context:
-    """Lambda's context, with as much time left as a test says."""
-
-    left: timedelta = timedelta(seconds=46)
-    aws_request_id: str = "request-1"
-    log_stream_name: str = "stream-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self.left.total_seconds() * 1000)
-
-
-@pytest.fixture
-def make_task() -> Iterator[Callable[..., Task]]:
-    """Declares a task for one test and takes it out of the registry afterwards."""
-
-    def make(function: Callable[..., Any], **about: Any) -> Task:
-        function.__doc__ = "A task of a test."
-        return task("test-batch", **{"retry": Retry(3, fixed(5)), **about})(function)
-
-    yield make
-    REGISTRY._tasks.pop("test-batch", None)
 
 
 def record(message: Message | str, group: str, name: str | None = None) -> dict[str, Any]:
@@ -231,7 +202,7 @@ def test_unreadable_message_is_kept_and_acknowledged(
     for _ in range(2):
         assert work(house, made, [record(body, "a", "poison"), readable]) == []
     assert house.query("SELECT tenant_id, task, body, attempts FROM dead_letter") == [
-        {"tenant_id": PLATFORM_TENANT, "task": "test-batch", "body": body.encode(), "attempts": 1}
+        {"tenant_id": PLATFORM_TENANT, "task": "test-task", "body": body.encode(), "attempts": 1}
     ]
     [letter] = house.query("SELECT error_message, error_kind FROM dead_letter")
     assert letter["error_message"].startswith(problem)
@@ -255,7 +226,7 @@ def test_visibility_that_cannot_be_set_changes_no_answer(
 
     class Refusing:
         def set_visibility(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
-            assert queue == "tradewind-test-test-batch.fifo"
+            assert queue == "tradewind-test-test-task.fifo"
             raise RetryableError("sqs: not now")
 
     made = make_task(fails)
@@ -291,7 +262,7 @@ def test_lines_and_metrics_of_two_tenants_in_one_batch_keep_their_tenant(
     assert len(inside) == 12
     for line in inside:
         assert (line["tenant_id"], line["cause"]) == (line["who"], line["why"])
-        assert (line["task"], line["correlation_id"]) == ("test-batch", line["why"])
+        assert (line["task"], line["correlation_id"]) == ("test-task", line["why"])
     ended = [line for line in lines if line.get("message") == "run succeeded"]
     assert sorted((line["tenant_id"], line["cause"]) for line in ended) == sorted(
         (str(tenant_id), f"{slug}-{value}")
@@ -320,150 +291,3 @@ def printed(act: Callable[[], object]) -> list[dict[str, Any]]:
     finally:
         handler.setStream(before)
     return [json.loads(line) for line in written.getvalue().splitlines()]
-
-
-def invoke(house: House, made: Task, event: Any) -> Any:
-    return Runtime(made, house.process, Context()).invoke(event)
-
-
-def test_direct_call_returns_the_tasks_result_by_slug_and_by_id(
-    house: House, make_task: Callable[..., Task]
-) -> None:
-    made = make_task(answers_who)
-    for tenant in ("acme", str(house.tenant_id)):
-        assert invoke(house, made, {"tenant": tenant, "payload": {"value": 7}}) == ["acme", 7, "manual"]
-    assert house.query("SELECT count(*)::int AS n FROM task_run WHERE state = 'succeeded'") == [{"n": 2}]
-
-
-def answers_who(payload: Number, tenant: Tenant, run: Run) -> list[Any]:
-    return [tenant.slug, payload.value, str(run.source)]
-
-
-def test_direct_call_with_the_same_cause_returns_the_stored_result_unless_forced(
-    house: House, make_task: Callable[..., Task]
-) -> None:
-    calls: list[int] = []
-
-    def once(payload: Number) -> int:
-        calls.append(payload.value)
-        return payload.value
-
-    made = make_task(once)
-    event = {"tenant": "acme", "cause": "execution-1"}
-    assert invoke(house, made, {**event, "payload": {"value": 1}}) == 1
-    assert invoke(house, made, {**event, "payload": {"value": 2}}) == 1
-    assert invoke(house, made, {**event, "payload": {"value": 3}, "force": True}) == 3
-    assert calls == [1, 3]
-
-
-@pytest.mark.parametrize(
-    ("raised", "name", "message"),
-    [
-        (
-            ProviderUnavailableError("shopify", "503"),
-            RetryableError,
-            "ProviderUnavailableError: shopify: 503",
-        ),
-        (TerminalError("no"), TerminalError, "TerminalError: no"),
-        (KeyError("x"), UnexpectedError, "KeyError: 'x'"),
-        (RateLimitedError("shopify", timedelta(seconds=2.5)), RateLimitedError, "shopify: wait 2.500 s"),
-    ],
-)
-def test_direct_call_raises_the_kind_under_its_name_and_writes_no_dead_letter(
-    house: House, make_task: Callable[..., Task], raised: Exception, name: type[Exception], message: str
-) -> None:
-    def fails() -> None:
-        raise raised
-
-    made = make_task(fails, retry=Retry(1, fixed(5)))
-    for _ in range(2 if name is not TerminalError else 1):
-        with pytest.raises(name) as caught:
-            invoke(house, made, {"tenant": "acme", "cause": "c"})
-        assert type(caught.value) is name
-        assert str(caught.value) == message
-    assert house.query("SELECT * FROM dead_letter") == []
-
-
-@pytest.mark.parametrize(
-    ("event", "message"),
-    [
-        ("text", "event: expected an object with tenant and payload"),
-        ({}, "tenant: is missing; give the tenant's slug or id"),
-        ({"tenant": "nobody"}, "NotFoundError: no tenant with id nobody"),
-        ({"tenant": str(UUID(int=9))}, f"NotFoundError: no tenant with id {UUID(int=9)}"),
-        ({"tenant": "acme", "payload": [1]}, "payload: expected an object"),
-        (
-            {"tenant": "acme", "payload": {"value": "x"}},
-            "InvalidPayloadError: value: Input should be a valid",
-        ),
-        ({"tenant": "acme", "accepted_at": "yesterday"}, "event has an unusable field: Invalid isoformat"),
-        (
-            {"tenant": "acme", "accepted_at": "2026-11-20T12:00:00"},
-            "event has an unusable field: '2026-11-20T",
-        ),
-        ({"tenant": "acme", "accepted_at": 1763640000}, "event has an unusable field: "),
-        ({"tenant": "a\x00b"}, "NotFoundError: no tenant with id a"),
-        ({"tenant": "acme", "cause": "a\x00"}, "event has an unusable field: cause: is 'a\\x00'"),
-        ({"tenant": "acme", "source": "gossip"}, "event has an unusable field: 'gossip'"),
-    ],
-)
-def test_unusable_event_is_refused_by_name(
-    house: House, make_task: Callable[..., Task], event: Any, message: str
-) -> None:
-    made = make_task(answers_who)
-    with pytest.raises(TerminalError) as caught:
-        invoke(house, made, event)
-    assert type(caught.value) is TerminalError
-    assert str(caught.value).startswith(message)
-    assert house.query("SELECT * FROM task_run WHERE state <> 'failed'") == []
-
-
-def test_workflow_step_is_booked_as_such(house: House, make_task: Callable[..., Task]) -> None:
-    made = make_task(answers_who, entity="value")
-    event = {
-        "tenant": str(house.tenant_id),
-        "payload": {"value": 5},
-        "cause": "event-1",
-        "correlation_id": "click-1",
-        "source": "workflow",
-        "accepted_at": "2026-11-20T13:00:00.500+01:00",
-    }
-    assert invoke(house, made, event) == ["acme", 5, "workflow"]
-    assert house.query("SELECT cause, correlation_id, entity, source, accepted_at FROM task_run") == [
-        {
-            "cause": "event-1",
-            "correlation_id": "click-1",
-            "entity": "5",
-            "source": "workflow",
-            "accepted_at": datetime(2026, 11, 20, 12, 0, 0, 500_000, tzinfo=UTC),
-        }
-    ]
-
-
-def test_direct_call_of_a_run_at_work_says_who_holds_it(house: House, make_task: Callable[..., Task]) -> None:
-    inside, go_on = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        inside.set()
-        assert go_on.wait(10)
-
-    made = make_task(slow)
-    event = {"tenant": "acme", "cause": "c"}
-    thread = threading.Thread(target=invoke, args=(house, made, event))
-    thread.start()
-    assert inside.wait(10)
-    with pytest.raises(LeaseHeldError) as caught:
-        invoke(house, made, event)
-    go_on.set()
-    thread.join()
-    assert type(caught.value) is LeaseHeldError
-    assert timedelta(seconds=40) < caught.value.wait <= timedelta(seconds=51)
-    assert states(house) == {"c": "succeeded"}
-
-
-def test_direct_call_without_a_database_is_retryable(house: House, make_task: Callable[..., Task]) -> None:
-    house.process.connections._url = "postgresql://nobody@127.0.0.1:9/none"
-    for tenant in ("acme", str(house.tenant_id)):
-        with pytest.raises(RetryableError) as caught:
-            invoke(house, make_task(answers_who), {"tenant": tenant})
-        assert type(caught.value) is RetryableError

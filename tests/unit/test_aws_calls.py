@@ -1,24 +1,17 @@
-"""Calls to AWS over real HTTP: moto where it plays the service, a scripted server where AWS misbehaves."""
+"""What becomes of AWS's answers, and of none, over real HTTP: a scripted server misbehaves on request."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import UUID
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from tradewind.aws.client import AwsClient, AwsRefusedError, AwsUnavailableError, read_keys
-from tradewind.aws.keys import KeyService
+from tests.unit.scripted import QUEUE, REGION, Clients, Script, answers, entry, hangs_up
+from tradewind.aws.client import AwsRefusedError, AwsUnavailableError, read_keys
 from tradewind.aws.machines import (
     StepFunctions,
     WorkflowFailedError,
@@ -27,9 +20,7 @@ from tradewind.aws.machines import (
     read_wait,
 )
 from tradewind.aws.objects import PayloadStore
-from tradewind.aws.queues import Entry, Queues
 from tradewind.errors import (
-    CredentialsRejectedError,
     ErrorKind,
     MisconfiguredError,
     NotFoundError,
@@ -37,244 +28,6 @@ from tradewind.errors import (
     TradewindError,
 )
 from tradewind.settings import read_settings
-from tradewind.tenancy.credentials import CredentialVault, Label, Sealed
-
-REGION = "us-east-1"
-QUEUE = "tradewind-test-orders.fifo"
-ACME, BOLT = UUID(int=1), UUID(int=2)
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[str]:
-    """moto's services on a free loopback port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def boto(cloud: str, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=cloud,
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-
-
-@pytest.fixture
-def queue(cloud: str) -> Iterator[str]:
-    """A FIFO queue's URL."""
-    sqs = boto(cloud, "sqs")
-    attributes = {"FifoQueue": "true", "VisibilityTimeout": "600"}
-    url = sqs.create_queue(QueueName=QUEUE, Attributes=attributes)["QueueUrl"]
-    yield str(url)
-    sqs.delete_queue(QueueUrl=url)
-
-
-class Clients:
-    """Makes clients, and closes what they keep open."""
-
-    def __init__(self) -> None:
-        self._made: list[tuple[AwsClient, str]] = []
-
-    def at(self, endpoint: str, **about: Any) -> AwsClient:
-        client = AwsClient(REGION, endpoint, **about)
-        self._made.append((client, urlsplit(endpoint).netloc))
-        return client
-
-    def queues_at(self, endpoint: str) -> Queues:
-        return Queues(self.at(endpoint), f"{endpoint}/123456789012/")
-
-    def close(self) -> None:
-        for client, netloc in self._made:
-            client._forget(netloc)
-
-
-@pytest.fixture(scope="module")
-def clients() -> Iterator[Clients]:
-    made = Clients()
-    yield made
-    made.close()
-
-
-def entry(number: int, group: str = "acme#1", size: int = 10) -> Entry:
-    body = json.dumps({"n": number, "pad": "x" * size})
-    return Entry(f"key-{number}", QUEUE, body, group, f"key-{number}-0")
-
-
-def receive(cloud: str, url: str) -> list[dict[str, Any]]:
-    answer = boto(cloud, "sqs").receive_message(
-        QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
-    )
-    found: list[dict[str, Any]] = answer.get("Messages", [])
-    return found
-
-
-def test_messages_arrive_in_order_with_group_and_deduplication_id(
-    clients: Clients, cloud: str, queue: str
-) -> None:
-    sent = [entry(number) for number in range(7)]
-    assert clients.queues_at(cloud).send(sent) == [each.key for each in sent]
-    arrived = receive(cloud, queue)
-    assert [message["Body"] for message in arrived] == [each.body for each in sent]
-    assert {message["Attributes"]["MessageGroupId"] for message in arrived} == {"acme#1"}
-    assert [message["Attributes"]["MessageDeduplicationId"] for message in arrived] == [
-        each.deduplication for each in sent
-    ]
-
-
-def test_many_messages_all_arrive(clients: Clients, cloud: str, queue: str) -> None:
-    sent = [entry(number, f"tenant-{number % 6}#0") for number in range(37)]
-    assert clients.queues_at(cloud).send(sent) == [each.key for each in sent]
-    about = boto(cloud, "sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])
-    assert about["Attributes"]["ApproximateNumberOfMessages"] == "37"
-
-
-def test_copy_of_a_message_is_accepted_and_kept_once(clients: Clients, cloud: str, queue: str) -> None:
-    queues = clients.queues_at(cloud)
-    assert queues.send([entry(1)]) == ["key-1"]
-    assert queues.send([entry(1)]) == ["key-1"]
-    assert len(receive(cloud, queue)) == 1
-
-
-def test_message_given_back_with_no_wait_is_there_again(clients: Clients, cloud: str, queue: str) -> None:
-    queues = clients.queues_at(cloud)
-    queues.send([entry(number, f"group-{number}") for number in range(3)])
-    first = receive(cloud, queue)
-    assert receive(cloud, queue) == []
-    waits = [timedelta(), timedelta(seconds=90.2), timedelta()]
-    queues.set_visibility(
-        QUEUE, [(each["ReceiptHandle"], wait) for each, wait in zip(first, waits, strict=True)]
-    )
-    again = {message["Body"] for message in receive(cloud, queue)}
-    assert again == {first[0]["Body"], first[2]["Body"]}
-
-
-def test_unknown_queue_is_refused_with_its_code(clients: Clients, cloud: str) -> None:
-    with pytest.raises(AwsRefusedError) as caught:
-        clients.queues_at(cloud).send([Entry("k", "nowhere.fifo", "{}", "g", "d")])
-    assert "NonExistent" in caught.value.code or "DoesNotExist" in caught.value.code
-
-
-def test_object_comes_back_as_it_was_put(clients: Clients, cloud: str) -> None:
-    boto(cloud, "s3").create_bucket(Bucket="payloads")
-    store = PayloadStore(clients.at(cloud), "payloads", REGION)
-    key, body = f"tenants/{ACME}/webhooks/ä b+c.json", bytes(range(256)) * 5000
-    store.put(key, body)
-    assert store.get(key) == body
-    assert boto(cloud, "s3").get_object(Bucket="payloads", Key=key)["Body"].read() == body
-
-
-def test_missing_object_is_not_found(clients: Clients, cloud: str) -> None:
-    boto(cloud, "s3").create_bucket(Bucket="payloads")
-    with pytest.raises(NotFoundError, match="no stored payload with id tenants/none"):
-        PayloadStore(clients.at(cloud), "payloads", REGION).get("tenants/none")
-
-
-@pytest.fixture(scope="module")
-def keys(clients: Clients, cloud: str) -> KeyService:
-    kms = boto(cloud, "kms")
-    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName="alias/tradewind-test", TargetKeyId=key_id)
-    return KeyService(clients.at(cloud), "alias/tradewind-test")
-
-
-def test_data_key_opens_under_its_own_context_only(keys: KeyService) -> None:
-    made = keys.generate({"tenant": "acme"})
-    assert len(made.plain) == 32
-    assert made.plain not in made.encrypted
-    assert keys.decrypt(made.encrypted, {"tenant": "acme"}) == made.plain
-    for context in ({"tenant": "bolt"}, {}, {"tenant": "acme", "more": "x"}):
-        with pytest.raises(AwsRefusedError) as caught:
-            keys.decrypt(made.encrypted, context)
-        assert caught.value.code == "InvalidCiphertextException"
-
-
-def test_each_data_key_is_another(keys: KeyService) -> None:
-    assert keys.generate({"tenant": "acme"}).plain != keys.generate({"tenant": "acme"}).plain
-
-
-def test_vault_opens_a_secret_for_its_tenant_only(keys: KeyService) -> None:
-    label = Label("shopify", "access_token")
-    sealed = CredentialVault(keys).seal(ACME, label, "shpat_secret")
-    assert CredentialVault(keys).open(ACME, label, sealed) == "shpat_secret"
-    with pytest.raises(AwsRefusedError):
-        CredentialVault(keys).open(BOLT, label, sealed)
-
-
-def test_secret_cannot_be_moved_to_another_name_or_changed(keys: KeyService) -> None:
-    vault = CredentialVault(keys)
-    sealed = vault.seal(ACME, Label("shopify", "access_token"), "shpat_secret")
-    with pytest.raises(CredentialsRejectedError):
-        vault.open(ACME, Label("shopify", "app_secret"), sealed)
-    changed = Sealed(sealed.encrypted_key, sealed.nonce, sealed.ciphertext[:-1] + b"\x00")
-    with pytest.raises(CredentialsRejectedError):
-        vault.open(ACME, Label("shopify", "access_token"), changed)
-
-
-@dataclass
-class Script:
-    """What a server does with each request in turn, and what it was asked."""
-
-    turns: list[Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=list)
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    connections: set[tuple[str, int]] = field(default_factory=set)
-    endpoint: str = ""
-
-
-def answers(
-    status: int, body: Any = b"", headers: Mapping[str, str] = MappingProxyType({}), *, close: bool = False
-) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Answer; ``close`` then ends the connection without having said so."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-    def turn(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-        handler.close_connection = close
-
-    return turn
-
-
-def hangs_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.close_connection = True
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    """A server that follows a script."""
-    made = Script()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
-            made.asked.append({"headers": dict(self.headers), "body": raw})
-            made.connections.add(self.client_address)
-            made.turns.pop(0)(self)
-
-        do_PUT = do_POST  # noqa: N815 - http.server's name
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-            """Tests print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    made.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def call(clients: Clients, script: Script, **about: Any) -> dict[str, Any]:

@@ -24,9 +24,11 @@ class Oracle(SigV4Auth):
 
     def signature_of(self, request: AWSRequest, at: datetime) -> str:
         request.context["timestamp"] = at.strftime("%Y%m%dT%H%M%SZ")
-        self._modify_request_before_signing(request)
+        self._modify_request_before_signing(request)  # type: ignore[attr-defined]  # not in the stubs
         to_sign = self.string_to_sign(request, self.canonical_request(request))
-        self._inject_signature_to_request(request, self.signature(to_sign, request))
+        self._inject_signature_to_request(  # type: ignore[attr-defined]  # the same
+            request, self.signature(to_sign, request)
+        )
         return str(request.headers["Authorization"])
 
 

@@ -54,9 +54,14 @@ def _known_currency(code: str) -> str:
 
 
 def _clean(text: str | None) -> str | None:
-    if text is not None and "\x00" in text:
-        raise ValueError("holds a null byte, which Postgres cannot store")
+    if text is not None and any(sign == "\x00" or "\ud800" <= sign <= "\udfff" for sign in text):
+        raise ValueError("holds a null byte or half a surrogate pair, which Postgres cannot store")
     return text
+
+
+def _clean_value(value: Any) -> Any:
+    """An attribute may hold anything; what is text must be storable."""
+    return _clean(value) if isinstance(value, str) else value
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_possible)]
@@ -64,6 +69,7 @@ Amount = Annotated[str, BeforeValidator(_amount)]
 Currency = Annotated[str, AfterValidator(_known_currency)]
 Id = Annotated[int, Field(gt=0, le=MAX_ID, strict=True)]
 Text = Annotated[str | None, AfterValidator(_clean)]
+Name = Annotated[str, AfterValidator(_clean)]
 
 
 class Wire(BaseModel):
@@ -154,12 +160,12 @@ class FulfillmentBody(Wire):
 
 
 class Code(Wire):
-    code: str
+    code: Name
 
 
 class Attribute(Wire):
-    name: str
-    value: Any = None
+    name: Name
+    value: Annotated[Any, AfterValidator(_clean_value)] = None
 
 
 class OrderBody(Wire):

@@ -1,0 +1,126 @@
+"""Every query of every feature, as one tenant with another's ids: it finds nothing of the other's."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.types.json import Jsonb
+
+from tests.conftest import ROOT
+from tests.integration.world import AT, THEIRS, World
+from tradewind.sql import load_queries
+
+pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
+
+
+QUERIES = [
+    pytest.param(name, query, id=f"{path.parent.name}-{name}")
+    for path in sorted((ROOT / "functions").glob("*/*/queries.sql"))
+    for name, query in load_queries(str(path)).items()
+]
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+
+
+def records(world: World) -> dict[str, str]:
+    """Parameters that hold rows -> the table they are rows of, as the queries themselves say."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "functions").glob("*/*/queries.sql")):
+        text = Path(path).read_text()
+        found |= {m[2]: m[1] for m in re.finditer(r"recordset\(NULL::(\w+), %\((\w+)\)s\)", text)}
+    assert set(found.values()) <= set(world.tables)
+    return found
+
+
+def parameters(world: World, query: str) -> dict[str, Any]:
+    """A value for each parameter: bolt's ids where it is an id, anything that fits where it is not."""
+    known: dict[str, Any] = {
+        "order_ids": [THEIRS],
+        "codes": [f"text-{THEIRS}"],
+        "currency": "USD",
+        "status": "attributed",
+        "state": "scheduled" if "review_email_queue" in query else "pending",
+        "trigger": "immediate",
+        "first_purchase": True,
+        "gross_revenue_cents": 100,
+        "rate": 1000,
+        "cents": 0,
+        "touchpoint_id": UUID(int=1000 + THEIRS),
+        "creator_id": UUID(int=1000 + THEIRS),
+        "opened_at": AT - timedelta(days=900),
+        "touched_at": AT - timedelta(days=900),
+        "closes_at": AT + timedelta(days=900),
+    }
+    texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
+    texts |= {"referrer_url", "visitor_id", "dedupe_hash", "what", "skip_reason", "reason"}
+    values: dict[str, Any] = {}
+    for name in _PLACEHOLDER.findall(query):
+        if name in records(world):
+            values[name] = Jsonb([stolen(world, records(world)[name])])
+        elif name in known:
+            values[name] = known[name]
+        elif name in texts:
+            values[name] = f"text-{THEIRS}"
+        elif name.endswith(("_at", "_since")):
+            values[name] = AT
+        elif "_is_" in name:
+            values[name] = True
+        else:
+            assert name.endswith(("_id", "_cents", "touchpoints", "sales_so_far")), f"no value for {name}"
+            values[name] = THEIRS
+    return values
+
+
+def stolen(world: World, table: str) -> dict[str, Any]:
+    """Bolt's own row of a table, as JSON."""
+    [row] = world.read(f"SELECT to_jsonb(x) AS row FROM {table} x WHERE tenant_id = %s", world.bolt)
+    found: dict[str, Any] = row["row"]
+    return found
+
+
+def answer(world: World, tenant_id: UUID, query: str) -> list[dict[str, Any]] | str:
+    """What a query gives a tenant; a refusal by its name. Nothing is kept."""
+    with world.bound(tenant_id) as app:
+        try:
+            cursor = app.execute(query.encode(), parameters(world, query))
+        except (errors.ForeignKeyViolation, errors.InsufficientPrivilege) as error:
+            return type(error).__name__
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def nobody(world: World) -> UUID:
+    """A tenant with nothing: what it is told of bolt's ids is what acme may be told."""
+    tenant_id = uuid4()
+    with psycopg.connect(world.urls.platform) as connection:
+        connection.execute(
+            "INSERT INTO tenants (tenant_id, slug, name) VALUES (%s, 'nobody-else', 'N')", (tenant_id,)
+        )
+    return tenant_id
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES)
+def test_query_with_anothers_ids_finds_what_one_without_rows_finds(
+    world: World, nobody: UUID, name: str, query: str
+) -> None:
+    ours = answer(world, world.acme, query)
+    assert ours == answer(world, nobody, query)
+    assert str(world.bolt) not in json.dumps(ours, default=str)
+
+
+def test_the_same_queries_find_the_owners_rows(world: World) -> None:
+    """Else the test before this one would prove nothing."""
+    found = {str(each.id): answer(world, world.bolt, str(each.values[1])) for each in QUERIES}
+    empty = {
+        name for name, rows in found.items() if rows in ([], "ForeignKeyViolation", "InsufficientPrivilege")
+    }
+    reading = {name for name in found if re.search(r"-(find|lock_order|list|has)_?", name)}
+    assert reading
+    assert {name for name in reading & empty if "later" not in name} == set()

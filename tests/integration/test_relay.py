@@ -1,0 +1,113 @@
+"""What waited for a task is routed, and what is too old is deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from ingress.relay import Relay
+from tests.integration.headquarters import HOUR, SLOT, Headquarters, a_manifest, fire
+from tradewind.errors import TerminalError
+from tradewind.tasks.task import Task
+
+
+def add_inbox(
+    hq: Headquarters, event_id: str, topic: str, body: Mapping[str, Any] | None, **about: Any
+) -> None:
+    row: dict[str, Any] = {"state": "unrouted", "age": timedelta(), "provider": "shopify", **about}
+    hq.write(
+        "INSERT INTO webhook_inbox (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body,"
+        " claim, received_at) VALUES (%s, %s, 'default', %s, %s, 'acme.myshopify.com', %s, %s, %s, %s, now() - %s)",
+        hq.house.tenant_id,
+        row["provider"],
+        event_id,
+        topic,
+        row["state"],
+        f"click-{event_id}",
+        None if body is None else json.dumps(body).encode(),
+        None if body is not None else f"claims/{event_id}",
+        row["age"],
+    )
+
+
+def test_webhooks_that_waited_for_a_task_are_routed_once_it_is_there(hq: Headquarters) -> None:
+    add_inbox(hq, "one", "customers/redact", {"shop_id": 7, "customer": {"id": 1}})
+    add_inbox(hq, "large", "customers/redact", None)
+    add_inbox(hq, "other", "shop/redact", {"shop_id": 7})
+    add_inbox(hq, "done", "customers/redact", {"shop_id": 7}, state="routed")
+    manifest = a_manifest("redact", routes={"shopify": {"customers/redact": ["redact", "sweep"]}})
+    with hq.platform.session() as session:
+        relay = Relay(hq.platform, manifest, session)
+        assert [relay.route_waiting() for _ in range(2)] == [4, 0]
+    states = hq.house.query("SELECT event_id, state FROM webhook_inbox ORDER BY 1")
+    assert {row["event_id"]: row["state"] for row in states} == {
+        "done": "routed",
+        "large": "routed",
+        "one": "routed",
+        "other": "unrouted",
+    }
+    bodies = [json.loads(entry.body) for entry in hq.queues.sent]
+    assert sorted((body["cause"], body["task"]) for body in bodies) == [
+        ("large", "redact"),
+        ("large", "sweep"),
+        ("one", "redact"),
+        ("one", "sweep"),
+    ]
+    assert {body["claim"] for body in bodies if body["cause"] == "large"} == {"claims/large"}
+    assert all(body["payload"]["shop_id"] == 7 for body in bodies if body["cause"] == "one")
+    assert {body["correlation_id"] for body in bodies} == {"click-one", "click-large"}
+
+
+def test_topic_of_another_provider_is_not_taken_for_a_routed_one(hq: Headquarters) -> None:
+    add_inbox(hq, "stripe-1", "orders/create", {"id": 1}, provider="stripe")
+    manifest = a_manifest("redact", routes={"shopify": {"orders/create": ["redact"]}})
+    with hq.platform.session() as session:
+        assert Relay(hq.platform, manifest, session).route_waiting() == 0
+    assert hq.house.query("SELECT state FROM webhook_inbox") == [{"state": "unrouted"}]
+
+
+def age_everything(hq: Headquarters, by: timedelta) -> None:
+    columns = {
+        "webhook_inbox": "received_at",
+        "outbox": "created_at",
+        "task_run": "first_started_at",
+        "dead_letter": "created_at",
+        "schedule_slot": "created_at",
+    }
+    for table, column in columns.items():
+        hq.write(f"UPDATE {table} SET {column} = {column} - %s", by)
+
+
+def test_what_is_older_than_thirty_days_is_deleted_and_nothing_else(
+    hq: Headquarters, make_task: Callable[..., Task]
+) -> None:
+    def refuses() -> None:
+        raise TerminalError("no")
+
+    made = make_task(refuses)
+
+    def leave_traces(name: str) -> None:
+        hq.house.run(made, {}, cause=name)
+        add_inbox(hq, name, "customers/redact", {"shop_id": 7})
+        manifest = a_manifest("redact", routes={"shopify": {"customers/redact": ["redact"]}})
+        with hq.platform.session() as session:
+            Relay(hq.platform, manifest, session).route_waiting()
+        hq.write("UPDATE outbox SET state = 'done'")
+        fire(hq, a_manifest(), SLOT if name == "old" else SLOT + HOUR)
+
+    leave_traces("old")
+    hq.write("UPDATE outbox SET state = 'done'")
+    age_everything(hq, timedelta(days=30, minutes=1))
+    leave_traces("young")
+    tables = ("webhook_inbox", "outbox", "task_run", "task_attempt", "dead_letter", "schedule_slot")
+    before = {table: hq.count(table) for table in tables}
+    with hq.platform.session() as session:
+        assert Relay(hq.platform, a_manifest(), session).purge() > 0
+    assert {table: hq.count(table) for table in tables} == {name: n // 2 for name, n in before.items()}
+    assert hq.house.query("SELECT cause FROM task_run UNION SELECT cause FROM dead_letter") == [
+        {"cause": "young"}
+    ]
+    with hq.platform.session() as session:
+        assert Relay(hq.platform, a_manifest(), session).purge() == 0
