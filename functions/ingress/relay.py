@@ -47,7 +47,7 @@ SELECT e.* FROM enqueue(%(messages)s, %(bound)s) e
 """
 _PURGE = {
     "webhook_inbox": "received_at",
-    "outbox": "created_at",
+    "outbox": "greatest(created_at, due_at)",
     "task_run": "first_started_at",
     "dead_letter": "created_at",
     "schedule_slot": "created_at",

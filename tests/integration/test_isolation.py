@@ -353,3 +353,13 @@ def test_slug_gives_an_id_and_nothing_else(world: World) -> None:
         assert app.execute("SELECT tenant_id_of('t-2') AS found").fetchone() == {"found": world.bolt}
         assert app.execute("SELECT tenant_id_of('nobody') AS found").fetchone() == {"found": None}
         assert app.execute("SELECT * FROM tenants").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "call", ["mark_sent(%s, ARRAY['k'])", "claim_run(%s, 't', 'c', 'k', '{}', 1, false)"]
+)
+def test_kernel_function_does_not_rebind_a_transaction_to_another_tenant(world: World, call: str) -> None:
+    with psycopg.connect(world.urls.app) as app:
+        app.execute("SELECT set_config('app.tenant_id', %s, true)", (str(world.acme),))
+        with pytest.raises(psycopg.errors.RaiseException, match="is bound to tenant"):
+            app.execute(f"SELECT {call}".encode(), (str(world.bolt),))

@@ -80,6 +80,16 @@ def age_everything(hq: Headquarters, by: timedelta) -> None:
         hq.write(f"UPDATE {table} SET {column} = {column} - %s", by)
 
 
+def test_message_that_is_not_due_yet_is_never_too_old(hq: Headquarters) -> None:
+    fire(hq, a_manifest(), SLOT)
+    hq.write(
+        "UPDATE outbox SET state = 'held', due_at = now() + interval '1 day', created_at = now() - interval '60 days'"
+    )
+    with hq.platform.session() as session:
+        Relay(hq.platform, a_manifest(), session).purge()
+    assert hq.count("outbox") == 1
+
+
 def test_what_is_older_than_thirty_days_is_deleted_and_nothing_else(
     hq: Headquarters, make_task: Callable[..., Task]
 ) -> None:
@@ -100,6 +110,7 @@ def test_what_is_older_than_thirty_days_is_deleted_and_nothing_else(
     leave_traces("old")
     hq.write("UPDATE outbox SET state = 'done'")
     age_everything(hq, timedelta(days=30, minutes=1))
+    hq.write("UPDATE outbox SET due_at = due_at - interval '31 days'")
     leave_traces("young")
     tables = ("webhook_inbox", "outbox", "task_run", "task_attempt", "dead_letter", "schedule_slot")
     before = {table: hq.count(table) for table in tables}

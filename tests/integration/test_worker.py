@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,10 +23,8 @@ from tradewind.errors import (
 )
 from tradewind.tasks.crash import install
 from tradewind.tasks.message import Lane, Message, Source, message_from
-from tradewind.tasks.registry import REGISTRY
-from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.run import Continuation, Outbox, Run
-from tradewind.tasks.task import Task, task
+from tradewind.tasks.task import Task
 from tradewind.tasks.worker import Dead, Done, TryAgain
 from tradewind.tenancy.database import TenantDb
 
@@ -37,21 +35,6 @@ class Number(BaseModel):
 
 class CrashedError(BaseException):
     """A process that died: nothing after it runs, no handler of the kernel sees it."""
-
-
-@pytest.fixture
-def make_task() -> Iterator[Callable[..., Task]]:
-    """Declares a task for one test and takes it out of the registry afterwards."""
-    made: list[str] = []
-
-    def make(function: Callable[..., Any], task_id: str = "test-task", **about: Any) -> Task:
-        made.append(task_id)
-        function.__doc__ = function.__doc__ or "A task of a test."
-        return task(task_id, **{"retry": Retry(3, fixed(5)), **about})(function)
-
-    yield make
-    for task_id in made:
-        REGISTRY._tasks.pop(task_id, None)
 
 
 def test_retryable_error_is_retried_by_the_tasks_backoff_until_its_attempts_are_used(

@@ -1,5 +1,16 @@
 -- What the kernel does to its tables, one call each, so that a message costs few round trips.
 
+-- Bind the transaction to a tenant; one that is bound to another stays with it.
+CREATE FUNCTION bind_tenant(p_tenant uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_tenant() <> p_tenant THEN
+        RAISE EXCEPTION 'the transaction is bound to tenant %, not %', current_tenant(), p_tenant;
+    END IF;
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+END
+$$;
+
 -- Write messages. A tenant has at most p_bound messages of a task in a queue; the rest is held, and so is
 -- whatever is not due or would overtake held ones. Returns the rows that may be sent now.
 CREATE FUNCTION enqueue(p_rows jsonb, p_bound integer) RETURNS SETOF outbox
@@ -85,7 +96,7 @@ $$;
 
 CREATE FUNCTION mark_sent(p_tenant uuid, p_keys text[]) RETURNS void
 LANGUAGE sql AS $$
-    SELECT set_config('app.tenant_id', p_tenant::text, true);
+    SELECT bind_tenant(p_tenant);
     UPDATE outbox SET state = 'sent', sent_at = clock_timestamp(), delivery = delivery + 1
     WHERE tenant_id = p_tenant AND key = ANY (p_keys) AND state IN ('ready', 'sent');
 $$;
@@ -100,7 +111,7 @@ DECLARE
     v_run task_run;
     v_tenant jsonb;
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM bind_tenant(p_tenant);
     SELECT jsonb_build_object('tenant_id', t.tenant_id, 'slug', t.slug, 'name', t.name, 'status', t.status,
                               'zone', t.zone, 'currency', t.currency, 'settings', t.settings,
                               'shop_domain', i.shop_domain, 'app', i.app)
@@ -152,7 +163,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_run task_run;
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM bind_tenant(p_tenant);
     SELECT * INTO v_run FROM task_run r
     WHERE r.tenant_id = p_tenant AND r.run_id = p_run AND r.fence = p_fence AND r.state = 'running'
     FOR UPDATE;
@@ -321,7 +332,7 @@ DECLARE
     v_deliveries integer;
     v_messages jsonb;
 BEGIN
-    PERFORM set_config('app.tenant_id', v_tenant::text, true);
+    PERFORM bind_tenant(v_tenant);
     INSERT INTO webhook_inbox AS i (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body, claim,
                                     triggered_at)
     VALUES (v_tenant, p_inbox ->> 'provider', p_inbox ->> 'app', p_inbox ->> 'event_id', p_inbox ->> 'topic',
