@@ -25,7 +25,7 @@ def test_adds_up_lanes_and_connections(fixture_registry: Registry) -> None:
 
 def test_the_local_stage_lowers_every_mapping(fixture_registry: Registry) -> None:
     load = load_of(fixture_registry, stage_settings("local", LOCAL_CLOUD))
-    assert load.mappings == 8 * 6 + 2
+    assert load.mappings == 4 * 6 + 2
 
 
 @pytest.mark.parametrize(
