@@ -105,7 +105,7 @@ class Door:
 
     def post(
         self,
-        body: bytes | dict[str, Any] = ORDER,  # type: ignore[assignment]
+        body: bytes | dict[str, Any] = ORDER,
         *,
         secret: bytes | None = SECRET,
         shop: str = "acme.myshopify.com",
