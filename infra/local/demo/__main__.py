@@ -39,7 +39,7 @@ SEED = 20_261_122
 ORDERS = 1200
 FAULTS = 0.05
 CONNECTIONS = 8
-MOST_ON_THE_WAY = 12
+MOST_ON_THE_WAY = 20
 """The shops' webhooks come as fast as the platform works them off, so that latency shows work and not a flood."""
 DRAIN_PATIENCE_S = 180.0
 INTERRUPTED = 130

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import psycopg
 
-POLL_S = 0.25
+POLL_S = 0.1
+TELL_EVERY = 10
+_ON_THE_WAY = """
+SELECT ((SELECT count(*) FROM outbox WHERE state IN ('ready', 'sent'))
+        + (SELECT count(*) FROM outbox WHERE state = 'held'))::integer
+"""
 _STANDING = """
 SELECT (SELECT count(*) FROM outbox WHERE state <> 'done')::integer,
        (SELECT count(*) FROM task_run WHERE state IN ('running', 'retrying', 'waiting'))::integer,
@@ -60,11 +65,17 @@ class Watch:
 
     def _poll(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
+            turn = 0
             while not self._stop.wait(POLL_S):
-                row = connection.execute(_STANDING).fetchone()
+                turn += 1
+                row = connection.execute(_ON_THE_WAY).fetchone()
                 if row is not None:
-                    self.latest = Standing(*row)
-                    self._tell(self.latest)
+                    self.latest = replace(self.latest, on_the_way=row[0])
+                if turn % TELL_EVERY == 0:
+                    row = connection.execute(_STANDING).fetchone()
+                    if row is not None:
+                        self.latest = Standing(*row)
+                        self._tell(self.latest)
 
     def hold_back(self, most_on_the_way: int, patience_s: float) -> None:
         """Wait while more than so many messages are on their way, though never longer than ``patience_s``."""
