@@ -85,8 +85,8 @@ def handle_order_fulfilled(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> OrderSettled:
     """Store parcels with carrier, tracking and expected arrival, and move the review request along with them."""
-    order, fetched = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
-    return OrderSettled.of(order, fetched=fetched)
+    order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+    return OrderSettled.of(order, fetched=settled is not None)
 
 
 @task(
@@ -99,8 +99,8 @@ def handle_order_cancelled(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> OrderSettled:
     """Mark an order cancelled: its commission is reversed, its revenue taken back, its review request dropped."""
-    order, fetched = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
-    return OrderSettled.of(order, fetched=fetched)
+    order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+    return OrderSettled.of(order, fetched=settled is not None)
 
 
 @task(
@@ -113,5 +113,5 @@ def handle_refund_created(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> OrderSettled:
     """Store a refund with its lines; commission and attributed revenue shrink in proportion."""
-    order, fetched = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
-    return OrderSettled.of(order, fetched=fetched)
+    order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+    return OrderSettled.of(order, fetched=settled is not None)

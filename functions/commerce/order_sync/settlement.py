@@ -56,11 +56,12 @@ class Scheduled:
 
 def settle_all(
     tx: Transaction, order: OrderState, settings: Mapping[str, Any], now: datetime, *, backfill: bool
-) -> None:
-    """All three, in the order in which their locks are always taken."""
-    settle_attribution(tx, order, settings)
+) -> Attributed:
+    """All three, in the order in which their locks are always taken; returns what the first has done."""
+    attributed = settle_attribution(tx, order, settings)
     settle_commission(tx, order, settings)
     settle_review_email(tx, order, settings, now, backfill=backfill)
+    return attributed
 
 
 def settle_attribution(tx: Transaction, order: OrderState, settings: Mapping[str, Any]) -> Attributed:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, newest
 from commerce.order_sync.payloads import OrderBody
 from commerce.order_sync.repository import Orders
-from commerce.order_sync.settlement import settle_all
+from commerce.order_sync.settlement import Attributed, settle_all
 from tradewind.clock import Clock
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.ports import Shopify, ShopifyOrder
@@ -83,17 +83,18 @@ def sync_and_settle(
     clock: Clock,
     order_id: int,
     event_at: datetime | None,
-) -> tuple[OrderState, bool]:
-    """Bring an order and all that follows from it up to date. Returns it, and whether anything had to be fetched."""
+) -> tuple[OrderState, Attributed | None]:
+    """Bring an order and all that follows from it up to date. Returns it, and None where the stored state already
+    contained the event, else how it was attributed.
+    """
     stored = find_stored(db, order_id, event_at)
     if stored is not None:
-        return stored, False
+        return stored, None
     order = fetch_present(shopify, run, order_id, event_at)
     with db.begin() as tx:
         state = save(run, tx, tenant, order)
         backfill = run.source is Source.BACKFILL
-        settle_all(tx, state, tenant.settings, clock.now(), backfill=backfill)
-    return state, True
+        return state, settle_all(tx, state, tenant.settings, clock.now(), backfill=backfill)
 
 
 def lock_stored(tx: Transaction, order_id: int) -> OrderState:

@@ -104,7 +104,9 @@ def order_attribution(
     A payment may be told of before the order itself: then the order is fetched and saved first.
     """
     if run.source is Source.WEBHOOK:
-        sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+        _, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+        if settled is not None:
+            return settled
     with db.begin() as tx:
         return settle_attribution(tx, lock_stored(tx, payload.order_id), tenant.settings)
 
