@@ -78,10 +78,10 @@ def sync_order(
     attribution, commission and the review e-mail up to date in the same transaction.
     """
     if run.source is not Source.WORKFLOW:
-        order, fetched = sync_and_settle(
+        order, settled = sync_and_settle(
             run, tenant, db, shopify, clock, payload.order_id, payload.changed_at
         )
-        return SyncedOrder.of(order, fetched=fetched)
+        return SyncedOrder.of(order, fetched=settled is not None)
     stored = find_stored(db, payload.order_id, payload.changed_at)
     if stored is not None:
         return SyncedOrder.of(stored, fetched=False)
