@@ -358,3 +358,17 @@ def test_two_runs_of_one_order_at_once_save_it_once(house: House) -> None:
 def message_of(body: dict[str, Any]) -> Message:
 
     return message_from(body)
+
+
+def test_what_postgres_says_of_a_customer_is_not_kept_with_the_error(
+    house: House, make_task: Callable[..., Task]
+) -> None:
+    def breaks_a_rule(db: TenantDb) -> None:
+        with db.begin() as tx:
+            tx.execute("INSERT INTO email_suppressions (email, reason) VALUES ('Ann@Example.com', 'manual')")
+
+    house.run(make_task(breaks_a_rule), {})
+    [attempt] = house.query("SELECT message, stack FROM task_attempt")
+    assert attempt["message"].startswith("CheckViolation: new row for relation")
+    assert "Ann@Example.com'" not in attempt["message"]
+    assert "DETAIL" not in attempt["message"] + attempt["stack"]

@@ -120,7 +120,7 @@ BEGIN
     LEFT JOIN LATERAL (
         SELECT s.shop_domain, s.app FROM shopify_app_installations s
         WHERE s.tenant_id = t.tenant_id AND s.status <> 'uninstalled'
-        ORDER BY s.installed_at DESC LIMIT 1
+        ORDER BY s.app <> 'default', s.installed_at DESC LIMIT 1
     ) i ON true
     WHERE t.tenant_id = p_tenant;
     IF v_tenant IS NULL THEN

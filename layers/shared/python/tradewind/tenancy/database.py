@@ -19,7 +19,7 @@ from psycopg import errors, pq
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tradewind.errors import ConflictError, RetryableError
+from tradewind.errors import ConflictError, RetryableError, TradewindError
 
 Row = dict[str, Any]
 Params = Mapping[str, Any]
@@ -51,6 +51,10 @@ class DatabaseUnavailableError(RetryableError):
 
 class FenceLostError(RetryableError):
     """Another worker has taken the run over; nothing of this one was committed."""
+
+
+class QueryError(TradewindError):
+    """Postgres refuses a statement: a bug. Only the primary message is told; details may hold a customer's data."""
 
 
 class Connections:
@@ -113,7 +117,7 @@ def _translated() -> Iterator[None]:
     except psycopg.Error as error:
         if error.sqlstate == _STALE_FENCE:
             raise FenceLostError(str(error)) from error
-        raise
+        raise QueryError(f"{type(error).__name__}: {error.diag.message_primary or error}") from None
 
 
 class Transaction:
