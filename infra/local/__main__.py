@@ -134,6 +134,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     console = Console()
+    # Set by hand: who is started in the background of a script inherits that Ctrl-C be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.command == "up":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -56,6 +57,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=paths.RUN.parent / "demo-report.json")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_stop, signal.default_int_handler)
     if find_running() is not None:
         console.print(
             "A local cloud already runs here; the demo wants one of its own. Stop it with `make down`."
