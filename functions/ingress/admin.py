@@ -16,7 +16,7 @@ from ingress.manifest import load_manifest
 from ingress.platform import Platform, current_platform
 from ingress.replay import ReplayFilter, replay
 from tradewind.clock import SystemClock
-from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
+from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.integrations.shopify.provider import shopify_of
 from tradewind.loglines import log_line
@@ -140,8 +140,7 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
 
 def _subscribe(shop: Shopify, asked: RegisterTenant) -> tuple[list[str], list[str]]:
     """Topics that the shop delivers to our address already, and those that it was asked for now."""
-    uri = "" if asked.webhook_url is None else f"{asked.webhook_url.rstrip('/')}/webhooks/shopify"
-    uri += "" if asked.app == "default" else f"/{asked.app}"
+    uri = endpoint_for(asked.webhook_url or "", asked.app)
     listed = shop.list_webhook_subscriptions()
     present = {item.topic for item in listed if asked.webhook_url is None or item.uri == uri}
     wanted = SUBSCRIBED_TOPICS if asked.webhook_url else ()

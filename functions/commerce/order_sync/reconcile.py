@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from commerce.order_sync.payloads import Reconciliation
 from commerce.order_sync.repository import Orders
-from tradewind.contracts.shopify import SUBSCRIBED_TOPICS
+from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
 from tradewind.ports import OrderUpdate, Shopify
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -71,8 +71,3 @@ def restore_subscriptions(shopify: Shopify, db: TenantDb, tenant: Tenant) -> int
     with db.begin() as tx:
         Orders(tx).save_registrations(tenant.shop_domain, present)
     return len(missing)
-
-
-def endpoint_for(base: str, app: str) -> str:
-    """Where an app's webhooks are to be delivered."""
-    return f"{base.rstrip('/')}/webhooks/shopify" + ("" if app == "default" else f"/{app}")

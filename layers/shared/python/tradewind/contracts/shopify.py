@@ -21,3 +21,8 @@ SUBSCRIBED_TOPICS = (
 
 COMPLIANCE_TOPICS = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
 """Kept and worked for uninstalled and unknown shops too, within 30 days."""
+
+
+def endpoint_for(base: str, app: str) -> str:
+    """Where an app's webhooks are to be delivered."""
+    return f"{base.rstrip('/')}/webhooks/shopify" + ("" if app == "default" else f"/{app}")
