@@ -15,9 +15,12 @@ import pytest
 from infra.names import Names
 from ingress.manifest import Manifest
 from tests.conftest import ROOT
+from tradewind.contracts.events import EVENTS
 from tradewind.tasks.manifest import FILE, describe_registry, write_manifest
 from tradewind.tasks.registry import discover
 from tradewind.tasks.task import LEASE_MARGIN, Task
+from tradewind.tasks.task import task as declare
+from tradewind.tasks.triggers import Event
 from tradewind.tasks.workflow import Workflow
 
 REGISTRY = discover(ROOT / "functions")
@@ -53,7 +56,6 @@ def test_ids_of_tasks_schedules_workflows_and_ingress_functions_do_not_meet() ->
 @each_task
 def test_task_names_its_domain_and_says_what_it_does(task: Task) -> None:
     assert KEBAB.fullmatch(task.id)
-    assert task.id.startswith(f"{task.domain}-")
     assert task.handler == f"{task.domain}.{task.feature}.tasks.{task.__name__}"
     assert 20 <= len(task.description) <= LAMBDA_DESCRIPTION_LIMIT
     assert task.description.endswith((".", ","))
@@ -120,6 +122,26 @@ def test_routes_lead_to_tasks_only() -> None:
     led_to = {task_id for topics in routes.values() for ids in topics.values() for task_id in ids}
     assert led_to == {task.id for task in TASKS if task.webhooks}
     assert all(re.fullmatch(r"[a-z_]+/[a-z_]+", topic) for topic in routes["shopify"])
+
+
+def test_each_events_contract_starts_a_task_that_takes_what_it_gives() -> None:
+    events = REGISTRY.events()
+    assert set(events) == set(EVENTS)
+    for kind, task_ids in events.items():
+        assert re.fullmatch(r"[a-z][a-zA-Z-]*(\.[a-z][a-zA-Z-]*)+", kind)
+        for task in map(REGISTRY.get, task_ids):
+            sample = json.loads((ROOT / "events" / task.domain / f"{task.id}.json").read_text())["payload"]
+            given = EVENTS[kind].model_validate(sample).model_dump(mode="json")
+            task.payload.model_validate(given)
+
+
+def test_task_on_an_event_without_a_contract_is_refused() -> None:
+    def nobody() -> None:
+        """Wait for an event of which nobody said what it is."""
+
+    with pytest.raises(ValueError, match="task test-nobody: an event that starts it has no contract"):
+        declare("test-nobody", on=Event("nobody.knows"))(nobody)
+    assert "test-nobody" not in REGISTRY
 
 
 def test_schedules_have_names_of_their_own_and_payloads_that_fit() -> None:

@@ -48,6 +48,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "status": "attributed",
         "state": "scheduled" if "review_email_queue" in query else "pending",
         "trigger": "immediate",
+        "type": "click",
         "first_purchase": True,
         "gross_revenue_cents": 100,
         "rate": 1000,
@@ -59,7 +60,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "closes_at": AT + timedelta(days=900),
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
-    texts |= {"referrer_url", "visitor_id", "dedupe_hash", "what", "skip_reason", "reason"}
+    texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}
     for name in _PLACEHOLDER.findall(query):
         if name in records(world):

@@ -15,7 +15,6 @@ from commerce.order_sync.attribution import (
     Model,
     Touch,
     attribute,
-    classify_visit,
     select_touches,
     weights,
 )
@@ -92,31 +91,3 @@ def test_equal_instants_are_ordered_by_id_and_the_latest_fifty_are_kept() -> Non
     kept = select_touches(many, NOON)
     assert len(kept) == 50
     assert kept[0].occurred_at == NOON - timedelta(hours=49)
-
-
-@pytest.mark.parametrize(
-    ("landing", "referrer", "utm", "channel", "source"),
-    [
-        (None, None, {}, "direct", None),
-        ("/?gclid=abc", None, {}, "paid", None),
-        ("/?utm_source=Facebook&utm_medium=CPC", None, {}, "paid", "facebook"),
-        ("/?utm_source=newsletter&utm_medium=email", None, {}, "email", "newsletter"),
-        ("/?ref=ann", "https://www.instagram.com/", {}, "creator", "instagram.com"),
-        ("/", "https://www.google.com/search?q=x", {}, "organic", "google.com"),
-        ("/", "https://l.facebook.com/", {}, "social", "l.facebook.com"),
-        ("/", "https://blog.example.org/post", {}, "referral", "blog.example.org"),
-        ("/", None, {"source": "partner", "medium": "affiliate"}, "affiliate", "partner"),
-        (
-            "/?utm_source=google&utm_medium=cpc",
-            None,
-            {"source": "bing", "medium": "organic"},
-            "organic",
-            "bing",
-        ),
-    ],
-)
-def test_visits_are_classified(
-    landing: str | None, referrer: str | None, utm: dict[str, str], channel: str, source: str | None
-) -> None:
-    visit = classify_visit(landing, referrer, utm)
-    assert (visit.channel, visit.source) == (channel, source)

@@ -65,6 +65,14 @@ class Registry:
                 table.setdefault(hook.provider, {}).setdefault(hook.topic, []).append(task.id)
         return table
 
+    def events(self) -> dict[str, list[str]]:
+        """Event type -> ids of the tasks it starts, sorted."""
+        table: dict[str, list[str]] = {}
+        for task in self:
+            for event in task.events:
+                table.setdefault(event.type, []).append(task.id)
+        return table
+
 
 REGISTRY = Registry()
 

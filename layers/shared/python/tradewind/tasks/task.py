@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
+from tradewind.contracts.events import EVENTS
 from tradewind.tasks.providers import PROVIDERS, Need, Provider
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry
@@ -205,6 +206,9 @@ def _check(made: Task) -> None:
         "cap must lie between 1 and concurrency": not 1 <= made.cap <= made.concurrency,
         "concurrency must lie between 2 and 1000": not 2 <= made.concurrency <= 1000,  # noqa: PLR2004 - AWS's range
         "its docstring's first line is the function's description and is missing": not made.function.__doc__,
+        "an event that starts it has no contract in tradewind.contracts.events": any(
+            event.type not in EVENTS for event in made.events
+        ),
         "entity must name a payload field": made.entity is not None
         and made.entity not in made.payload.model_fields,
         "a schedule works by tenant (zone, only_due), but each_tenant is off": any(
