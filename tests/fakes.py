@@ -163,3 +163,82 @@ def a_fulfillment(number: int, at: datetime, delivered_at: datetime | None = Non
         updated_at=delivered_at or at,
         delivered_at=delivered_at,
     )
+
+
+def body_of(order: ShopifyOrder) -> dict[str, Any]:
+    """An order as an order topic's webhook tells it, for an order in a currency of cents."""
+
+    def amount(cents: int) -> str:
+        return f"{cents / 100:.2f}"
+
+    customer = order.customer
+    return {
+        "id": order.id,
+        "admin_graphql_api_id": f"gid://shopify/Order/{order.id}",
+        "name": order.name,
+        "currency": order.currency,
+        "created_at": order.placed_at.isoformat(),
+        "processed_at": order.placed_at.isoformat(),
+        "updated_at": order.updated_at.isoformat(),
+        "cancelled_at": order.cancelled_at.isoformat() if order.cancelled_at else None,
+        "cancel_reason": order.cancel_reason,
+        "financial_status": order.financial_status,
+        "fulfillment_status": order.fulfillment_status,
+        "email": order.email,
+        "test": order.test,
+        "tags": ", ".join(order.tags),
+        "total_line_items_price": amount(order.gross_cents),
+        "total_discounts": amount(order.discount_cents),
+        "total_tax": amount(order.tax_cents),
+        "total_price": amount(order.total_cents),
+        "total_shipping_price_set": {
+            "shop_money": {"amount": amount(order.shipping_cents), "currency_code": order.currency}
+        },
+        "landing_site": "/the-first-visit-of-a-journey",
+        "discount_codes": [{"code": code} for code in order.discount_codes],
+        "note_attributes": [{"name": name, "value": value} for name, value in order.attributes.items()],
+        "customer": customer
+        and {
+            "id": customer.id,
+            "email": customer.email,
+            "first_name": customer.first_name,
+            "last_name": customer.last_name,
+            "phone": customer.phone,
+        },
+        "line_items": [
+            {
+                "id": line.id,
+                "title": line.title,
+                "quantity": line.quantity,
+                "price": amount(line.unit_price_cents),
+                "total_discount": amount(line.discount_cents),
+                "product_id": line.product_id,
+                "variant_id": line.variant_id,
+                "sku": line.sku,
+            }
+            for line in order.lines
+        ],
+        "refunds": [
+            {
+                "id": refund.id,
+                "created_at": refund.created_at.isoformat(),
+                "note": refund.note,
+                "refund_line_items": [
+                    {
+                        "line_item_id": line.line_id,
+                        "quantity": line.quantity,
+                        "subtotal": amount(line.subtotal_cents),
+                    }
+                    for line in refund.lines
+                ],
+                "transactions": [
+                    {"kind": "refund", "status": "success", "amount": amount(refund.amount_cents)}
+                ],
+            }
+            for refund in order.refunds
+        ],
+        "fulfillments": [
+            {"id": parcel.id, "status": parcel.status, "created_at": parcel.created_at.isoformat()}
+            for parcel in order.fulfillments
+        ],
+    }

@@ -19,7 +19,7 @@ from commerce.order_events.tasks import (
 )
 from commerce.order_sync.tasks import order_attribution, sync_order
 from infra.local import PostgresServer
-from tests.fakes import NOON, FakeShopify, a_fulfillment, a_refund, an_order
+from tests.fakes import NOON, FakeShopify, a_fulfillment, a_refund, an_order, body_of
 from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.ports import ShopifyOrder
 from tradewind.tasks.task import Task
@@ -102,7 +102,9 @@ def deliver(house: House, events: list[Event]) -> None:
         known = shop.orders.get(order_id)
         if known is None or known.updated_at < state.updated_at:
             shop.put(state)
-        payload: dict[str, Any] = {"id": order_id, "updated_at": state.updated_at.isoformat()}
+        payload: dict[str, Any] = body_of(state)
+        if task is handle_order_fulfilled:
+            payload = {"id": order_id + 1, "order_id": order_id, "updated_at": state.updated_at.isoformat()}
         if task is handle_refund_created:
             payload = {"id": 1, "order_id": order_id, "created_at": state.updated_at.isoformat()}
         end = house.run(task, payload)

@@ -116,6 +116,13 @@ def utm_of(visit: ShopifyVisit) -> dict[str, str]:
     return {name.removeprefix("utm_"): value for name, value in query if name.startswith("utm_")}
 
 
+def visit_of(stored: OrderState) -> ShopifyVisit | None:
+    """The visit that a stored order keeps, as the port gives it."""
+    if stored.visited_at is None:
+        return None
+    return ShopifyVisit(stored.visited_at, stored.landing_page, stored.referrer_url, stored.utm)
+
+
 def to_row(order: ShopifyOrder) -> dict[str, Any]:
     """An order as ``save_orders`` takes it."""
     visit = order.visit
@@ -235,7 +242,7 @@ def to_customer_rows(order: ShopifyOrder) -> list[dict[str, Any]]:
             "last_name": customer.last_name,
             "phone": customer.phone,
             "accepts_marketing": customer.accepts_marketing,
-            "tags": list(customer.tags),
+            "tags": None if customer.tags is None else list(customer.tags),
             "source_updated_at": _iso(order.updated_at),
         }
     ]

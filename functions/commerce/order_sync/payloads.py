@@ -102,12 +102,14 @@ class CustomerBody(Wire):
     last_name: Text = None
     phone: Text = None
     tags: Text = None
-    accepts_marketing: bool = False
+    accepts_marketing: bool | None = None
     email_marketing_consent: Consent | None = None
 
     @property
-    def is_subscribed(self) -> bool:
-        """Newer bodies say it in the consent, older ones in a flag; nobody without an address is."""
+    def is_subscribed(self) -> bool | None:
+        """A customer's own bodies say it in the consent, older ones in a flag, an order's mostly not at all (None).
+        Nobody without an address is.
+        """
         if not self.email:
             return False
         consent = self.email_marketing_consent
@@ -166,6 +168,28 @@ class Code(Wire):
 class Attribute(Wire):
     name: Name
     value: Annotated[Any, AfterValidator(_clean_value)] = None
+
+
+_WHOLE = (
+    "line_items",
+    "discount_codes",
+    "note_attributes",
+    "total_line_items_price",
+    "total_price",
+    "updated_at",
+)
+_TOLD_BY_THE_API = ("fulfillments", "refunds")
+
+
+def is_whole(body: Mapping[str, Any]) -> bool:
+    """Whether a webhook's body tells an order as well as the Admin API: nothing is left out (a subscription may ask for
+    some fields only), its id is exact (a JavaScript number rounds large ones), no parcel was sent and nothing refunded.
+    """
+    return (
+        all(body.get(name) is not None for name in _WHOLE)
+        and all(body.get(name) == [] for name in _TOLD_BY_THE_API)
+        and gid_number(body.get("admin_graphql_api_id"), "Order") == body.get("id")
+    )
 
 
 class OrderBody(Wire):
@@ -248,7 +272,7 @@ def _customer(body: CustomerBody) -> ShopifyCustomer:
         body.last_name,
         body.phone,
         body.is_subscribed,
-        _split_tags(body.tags),
+        None if body.tags is None else _split_tags(body.tags),
     )
 
 

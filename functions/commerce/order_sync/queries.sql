@@ -7,7 +7,8 @@ SELECT * FROM orders WHERE shopify_order_id = %(order_id)s;
 SELECT * FROM orders WHERE shopify_order_id = %(order_id)s FOR NO KEY UPDATE;
 
 -- save_orders --
--- Write orders as they are now. An older state never overwrites a newer one; the ids that were written come back.
+-- Write orders as they are now. An older state never overwrites a newer one (with only_newer: nor one of the same
+-- instant); the ids that were written come back.
 INSERT INTO orders AS o (
     shopify_order_id, order_number, shopify_customer_id, email, currency, gross_cents, discount_cents, net_cents,
     shipping_cents, tax_cents, total_cents, refunded_cents, refunded_net_cents, financial_status, fulfillment_status,
@@ -33,16 +34,20 @@ ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
     utm = excluded.utm, visited_at = excluded.visited_at, cancel_reason = excluded.cancel_reason,
     placed_at = excluded.placed_at, fulfilled_at = excluded.fulfilled_at, delivered_at = excluded.delivered_at,
     cancelled_at = excluded.cancelled_at, shopify_updated_at = excluded.shopify_updated_at, synced_at = now()
-WHERE excluded.shopify_updated_at >= o.shopify_updated_at
+WHERE excluded.shopify_updated_at > o.shopify_updated_at
+   OR (excluded.shopify_updated_at = o.shopify_updated_at AND NOT %(only_newer)s)
 RETURNING o.shopify_order_id;
 
 -- save_customers --
--- Write the orders' customers; of two states the one of the later order update stands.
+-- Write the orders' customers; of two states the one of the later order update stands. Consent and tags that an order
+-- does not tell stay as they are.
 INSERT INTO customers AS c (shopify_customer_id, email, first_name, last_name, phone, accepts_marketing, tags,
                             source_updated_at)
 SELECT DISTINCT ON (r.shopify_customer_id)
-    r.shopify_customer_id, r.email, r.first_name, r.last_name, r.phone, r.accepts_marketing, r.tags, r.source_updated_at
+    r.shopify_customer_id, r.email, r.first_name, r.last_name, r.phone,
+    coalesce(r.accepts_marketing, k.accepts_marketing, false), coalesce(r.tags, k.tags, '{}'), r.source_updated_at
 FROM jsonb_populate_recordset(NULL::customers, %(customers)s) r
+LEFT JOIN customers k ON k.shopify_customer_id = r.shopify_customer_id
 ORDER BY r.shopify_customer_id, r.source_updated_at DESC
 ON CONFLICT (tenant_id, shopify_customer_id) DO UPDATE SET
     email = excluded.email, first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone,

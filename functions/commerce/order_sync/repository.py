@@ -50,9 +50,15 @@ class Orders:
     def lock(self, order_id: int) -> OrderState | None:
         return _state(self._tx.fetch_one(QUERIES["lock_order"], {"order_id": order_id}))
 
-    def save(self, orders: Sequence[ShopifyOrder], transit: timedelta) -> set[int]:
-        """Write orders as they are now, set-based; returns the ids that were written (an older state is not)."""
-        rows = self._tx.fetch_all(QUERIES["save_orders"], {"orders": _json(map(model.to_row, orders))})
+    def save(
+        self, orders: Sequence[ShopifyOrder], transit: timedelta, *, only_newer: bool = False
+    ) -> set[int]:
+        """Write orders as they are now, set-based; returns the ids that were written (an older state is not).
+
+        With ``only_newer`` a state of the stored one's own instant is not written either.
+        """
+        about = {"orders": _json(map(model.to_row, orders)), "only_newer": only_newer}
+        rows = self._tx.fetch_all(QUERIES["save_orders"], about)
         written = {row["shopify_order_id"] for row in rows}
         newer = [order for order in orders if order.id in written]
         if newer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
-from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, newest
-from commerce.order_sync.payloads import OrderBody
+from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, newest, visit_of
+from commerce.order_sync.payloads import OrderBody, is_whole
 from commerce.order_sync.repository import Orders
 from commerce.order_sync.settlement import Attributed, settle_all
 from tradewind.clock import Clock
@@ -21,11 +22,28 @@ from tradewind.tenancy.database import TenantDb, Transaction
 from tradewind.tenancy.tenant import Tenant
 
 
-def find_stored(db: TenantDb, order_id: int, event_at: datetime | None) -> OrderState | None:
-    """The stored order where it certainly contains the event already; None where Shopify has to be asked."""
+def find_stored(db: TenantDb, order_id: int) -> OrderState | None:
     with db.begin() as tx:
-        stored = Orders(tx).find(order_id)
-    return stored if stored is not None and is_contained(stored.updated_at, event_at) else None
+        return Orders(tx).find(order_id)
+
+
+def contains(stored: OrderState | None, event_at: datetime | None) -> TypeGuard[OrderState]:
+    """Whether the stored order certainly contains the event already: then nothing is asked and nothing changes."""
+    return stored is not None and is_contained(stored.updated_at, event_at)
+
+
+def take_delivered(run: Run, stored: OrderState | None, order_id: int) -> ShopifyOrder | None:
+    """What the webhook delivered, where that is as good as Shopify's answer: newer than what is stored, whole, and
+    without parcels and refunds, whose times and amounts only the API tells exactly. The visit that led to the order is
+    told by the API alone, some time after the order: once fetched it stays.
+    """
+    body = run.message.payload
+    if stored is None or stored.visited_at is None or not body or not is_whole(body):
+        return None
+    delivered = read_delivered(body, order_id)
+    if delivered is None or delivered.updated_at <= stored.updated_at:
+        return None
+    return replace(delivered, visit=visit_of(stored))
 
 
 def fetch_present(shopify: Shopify, run: Run, order_id: int, event_at: datetime | None) -> ShopifyOrder:
@@ -64,9 +82,24 @@ def save(run: Run, tx: Transaction, tenant: Tenant, order: ShopifyOrder) -> Orde
     with run.step("save"):
         orders = Orders(tx)
         orders.save([order], transit_of(tenant))
-        state = orders.lock(order.id)
+        return _locked(orders, order.id)
+
+
+def save_delivered(run: Run, tx: Transaction, tenant: Tenant, order: ShopifyOrder) -> OrderState | None:
+    """The same for what a webhook delivered. None where another state of the same instant came first: which of the two
+    is the present one, only Shopify can tell.
+    """
+    with run.step("save"):
+        orders = Orders(tx)
+        written = orders.save([order], transit_of(tenant), only_newer=True)
+        state = _locked(orders, order.id)
+    return state if written or state.updated_at > order.updated_at else None
+
+
+def _locked(orders: Orders, order_id: int) -> OrderState:
+    state = orders.lock(order_id)
     if state is None:
-        raise NotFoundError("order", order.id)
+        raise NotFoundError("order", order_id)
     return state
 
 
@@ -87,19 +120,22 @@ def sync_and_settle(
     """Bring an order and all that follows from it up to date. Returns it, and None where the stored state already
     contained the event, else how it was attributed.
     """
-    stored = find_stored(db, order_id, event_at)
-    if stored is not None:
+    stored = find_stored(db, order_id)
+    if contains(stored, event_at):
         return stored, None
+    backfill = run.source is Source.BACKFILL
+    delivered = take_delivered(run, stored, order_id)
+    if delivered is not None:
+        with db.begin() as tx:
+            present = save_delivered(run, tx, tenant, delivered)
+            if present is not None:
+                return present, settle_all(tx, present, tenant.settings, clock.now(), backfill=backfill)
     order = fetch_present(shopify, run, order_id, event_at)
     with db.begin() as tx:
         state = save(run, tx, tenant, order)
-        backfill = run.source is Source.BACKFILL
         return state, settle_all(tx, state, tenant.settings, clock.now(), backfill=backfill)
 
 
 def lock_stored(tx: Transaction, order_id: int) -> OrderState:
     """The stored order, locked. Raises NotFoundError: sync it first."""
-    state = Orders(tx).lock(order_id)
-    if state is None:
-        raise NotFoundError("order", order_id)
-    return state
+    return _locked(Orders(tx), order_id)

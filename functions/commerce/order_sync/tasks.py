@@ -19,6 +19,7 @@ from commerce.order_sync.settlement import (
     settle_review_email,
 )
 from commerce.order_sync.sync import (
+    contains,
     fetch_present,
     find_stored,
     lock_stored,
@@ -82,8 +83,8 @@ def sync_order(
             run, tenant, db, shopify, clock, payload.order_id, payload.changed_at
         )
         return SyncedOrder.of(order, fetched=settled is not None)
-    stored = find_stored(db, payload.order_id, payload.changed_at)
-    if stored is not None:
+    stored = find_stored(db, payload.order_id)
+    if contains(stored, payload.changed_at):
         return SyncedOrder.of(stored, fetched=False)
     present = fetch_present(shopify, run, payload.order_id, payload.changed_at)
     with db.begin() as tx:

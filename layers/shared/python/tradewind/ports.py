@@ -59,13 +59,15 @@ class ShopifyFulfillment:
 
 @dataclass(frozen=True, slots=True)
 class ShopifyCustomer:
+    """``accepts_marketing`` and ``tags`` are None where an order's webhook does not tell them: what is known stays."""
+
     id: int
     email: str | None
     first_name: str | None
     last_name: str | None
     phone: str | None
-    accepts_marketing: bool
-    tags: tuple[str, ...] = ()
+    accepts_marketing: bool | None
+    tags: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
