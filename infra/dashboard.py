@@ -12,7 +12,7 @@ from infra.names import Names
 
 WIDTH, HEIGHT = 12, 6
 NAMESPACE = "Tradewind"
-LATENCY = f'{{{NAMESPACE},service,task}} MetricName="WebhookToDone"'
+LATENCY = f'{{{NAMESPACE},task}} MetricName="WebhookToDone"'
 
 
 def dashboard_body(names: Names, domains: Sequence[str]) -> str:

@@ -70,8 +70,13 @@ class StageSettings:
     cache_max_ecpu_per_second: int = 15000
     nat_gateways: int = 1
     lean: bool = False
-    """No interface endpoints: functions reach AWS as they reach the providers, through the NAT gateway. Cheaper
-    below some 1,700 GB a month; `make cost LEAN=1` shows the difference.
+    """Cheaper at the price of comfort: no interface endpoints (functions reach AWS as they reach the providers, through
+    the NAT gateway, which is cheaper below some 1,700 GB a month), no access logs of the API, and of a workflow only
+    its failures. `make cost LEAN=1` shows the difference.
+    """
+    system_log_level: str = "WARN"
+    """Lambda's own log lines: INFO adds START, END and REPORT to each invocation, some 400 bytes; the same numbers are
+    in its metrics.
     """
 
     webhook_rate: int = 500

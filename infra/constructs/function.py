@@ -80,7 +80,12 @@ class Function(Construct):
                 variables={**spec.environment, "POWERTOOLS_SERVICE_NAME": spec.name}
             ),
             vpc_config=stack.network,
-            logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=log_group.log_group_name),
+            logging_config=lambda_.CfnFunction.LoggingConfigProperty(
+                log_group=log_group.log_group_name,
+                log_format="JSON",
+                application_log_level="INFO",
+                system_log_level=stack.settings.system_log_level,
+            ),
             reserved_concurrent_executions=spec.reserved_concurrency,
             recursive_loop="Allow" if spec.recursive else None,
         )

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Machine(Construct):
-    """Logs every transition without the data: an order's content does not belong in a log."""
+    """Logs every transition without the data: an order's content does not belong in a log. A lean stage logs failures
+    only; then the console shows no successful run of an Express machine.
+    """
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Machine(Construct):
             role_arn=role.attr_arn,
             definition_string=json.dumps(definition),
             logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
-                level="ALL",
+                level="ERROR" if stack.settings.lean else "ALL",
                 include_execution_data=False,
                 destinations=[
                     stepfunctions.CfnStateMachine.LogDestinationProperty(

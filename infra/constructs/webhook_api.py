@@ -77,7 +77,9 @@ class WebhookApi(Construct):
         """The base URL; ``/webhooks/...`` comes after it."""
         return self.api.attr_api_endpoint
 
-    def _stage(self, stack: TradewindStack) -> None:
+    def _access_logs(self, stack: TradewindStack) -> apigateway.CfnStage.AccessLogSettingsProperty | None:
+        if stack.settings.lean:
+            return None
         log_group = logs.CfnLogGroup(
             self,
             "access-logs",
@@ -85,15 +87,18 @@ class WebhookApi(Construct):
             retention_in_days=stack.settings.log_retention_days,
         )
         log_group.apply_removal_policy(RemovalPolicy.DESTROY)
+        return apigateway.CfnStage.AccessLogSettingsProperty(
+            destination_arn=log_group.attr_arn, format=json.dumps(ACCESS_LOG_FIELDS)
+        )
+
+    def _stage(self, stack: TradewindStack) -> None:
         apigateway.CfnStage(
             self,
             "stage",
             api_id=self.api.ref,
             stage_name="$default",
             auto_deploy=True,
-            access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
-                destination_arn=log_group.attr_arn, format=json.dumps(ACCESS_LOG_FIELDS)
-            ),
+            access_log_settings=self._access_logs(stack),
             default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
                 throttling_rate_limit=stack.settings.webhook_rate,
                 throttling_burst_limit=stack.settings.webhook_burst,

@@ -158,12 +158,14 @@ class Estimate:
             yield self._line(section, name, "lambda_gb_second_arm64", gb * seconds)
 
     def _lambda_log_bytes(self, calls: Iterable[Call]) -> Decimal:
-        each = (
-            call.times
-            * (self._measured.of(call.function, call.source).log_bytes + self._traffic.lambda_log_bytes)
-            for call in calls
-        )
-        return sum(each, Decimal(0))
+        bytes_in_all = Decimal(0)
+        for call in calls:
+            own = self._measured.of(call.function, call.source).log_bytes
+            platform = (
+                Decimal(0) if call.function in self._inventory.quiet else self._traffic.lambda_log_bytes
+            )
+            bytes_in_all += call.times * (own + platform)
+        return bytes_in_all
 
     def _queue_requests(self, messages: Decimal) -> Decimal:
         """Send and receive by chunks of 64 KB, one delete; another receive and a new visibility for each retry."""
@@ -184,8 +186,8 @@ class Estimate:
         steps = sum((call.times for call in calls if call.source == "workflow"), Decimal(0))
         for name, size in (
             ("Logs of functions", self._lambda_log_bytes(calls)),
-            ("Logs of the workflow", steps * traffic.state_log_bytes),
-            ("Logs of the API", webhooks * traffic.access_log_bytes),
+            ("Logs of the workflow", steps * traffic.state_log_bytes * self._inventory.traced_workflows),
+            ("Logs of the API", webhooks * traffic.access_log_bytes * self._inventory.access_logs),
         ):
             yield self._line(section, name, "log_gb", size * MILLION / GB)
         opened = invocations * traffic.kms_calls_per_invocation
@@ -247,7 +249,7 @@ class Estimate:
         name = f"SQS idle polls of {inventory.mappings} mappings"
         yield self._line(section, name, "sqs_fifo_request", self.idle_polls())
         yield self._line(section, "Logs", "log_gb", self._lambda_log_bytes(calls) / GB)
-        yield from self._watching(tenants)
+        yield from self._watching()
         yield self._line(section, "KMS key", "kms_key_month", Decimal(inventory.keys))
         yield self._line(section, "Secrets", "secret_month", Decimal(inventory.secrets))
         yield from self._idle_network()
@@ -258,12 +260,12 @@ class Estimate:
         pollers = self._inventory.mappings * self._traffic.idle_pollers
         return pollers * HOURS_A_MONTH * 3600 / self._traffic.long_poll_s
 
-    def _watching(self, tenants: Decimal) -> Iterator[Line]:
-        """Alarms and metrics. A query alarm bills every metric that it scans: one a task and one a tenant."""
+    def _watching(self) -> Iterator[Line]:
+        """Alarms and metrics. A query alarm bills every metric that it scans: one a task."""
         tasks = Decimal(len(set(chain.from_iterable(self._paths.tasks.values()))))
         inventory, section = self._inventory, Section.IDLE
-        scanned = inventory.query_alarms * (tasks + tenants)
-        yield self._line(section, "Custom metrics", "metric_month", tasks + tenants)
+        scanned = inventory.query_alarms * tasks
+        yield self._line(section, "Custom metrics", "metric_month", tasks)
         yield self._line(section, "Alarms", "alarm_month", Decimal(inventory.alarms))
         yield self._line(section, "Alarms over queries", "alarm_month", scanned)
         yield self._line(section, "Dashboard", "dashboard_month", Decimal(inventory.dashboards))

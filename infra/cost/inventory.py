@@ -35,6 +35,11 @@ class Inventory:
 
     memory_mb: Mapping[str, Decimal]
     clocks: Sequence[Clock]
+    quiet: frozenset[str] = frozenset()
+    """Functions for whose invocations Lambda itself writes no lines."""
+    traced_workflows: bool = True
+    """Whether a workflow logs each of its transitions."""
+    access_logs: bool = True
     mappings: int = 0
     alarms: int = 0
     query_alarms: int = 0
@@ -71,6 +76,22 @@ def take_inventory(templates: Sequence[Mapping[str, Any]], prefix: str) -> Inven
         clocks=[
             _clock(properties, prefix) for kind, properties in resources if kind == "AWS::Scheduler::Schedule"
         ],
+        quiet=frozenset(
+            properties["FunctionName"].removeprefix(prefix)
+            for kind, properties in resources
+            if kind == "AWS::Lambda::Function"
+            and properties.get("LoggingConfig", {}).get("SystemLogLevel") == "WARN"
+        ),
+        traced_workflows=any(
+            properties["LoggingConfiguration"]["Level"] == "ALL"
+            for kind, properties in resources
+            if kind == "AWS::StepFunctions::StateMachine" and properties["StateMachineType"] == "EXPRESS"
+        ),
+        access_logs=any(
+            "AccessLogSettings" in properties
+            for kind, properties in resources
+            if kind == "AWS::ApiGatewayV2::Stage"
+        ),
         mappings=kinds["AWS::Lambda::EventSourceMapping"],
         alarms=sum("Metrics" not in alarm for alarm in alarms),
         query_alarms=sum("Metrics" in alarm for alarm in alarms),

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from infra.dashboard import LATENCY
-from tradewind.loglines import count_line
-from tradewind.observability import duration
+from tradewind.loglines import MILLISECONDS, count_line, metric_fields
 
 from .conftest import Application, readable
 
 
-def metric(line: str) -> tuple[str, str, list[str]]:
+def metric(line: dict[str, Any]) -> tuple[str, str, list[str]]:
     """Namespace, name and dimensions of a line in embedded metric format."""
-    about = json.loads(line)["_aws"]["CloudWatchMetrics"][0]
+    about = line["_aws"]["CloudWatchMetrics"][0]
     return about["Namespace"], about["Metrics"][0]["Name"], sorted(about["Dimensions"][0])
 
 
-def test_the_latency_graph_searches_the_dimensions_that_the_kernel_writes(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    duration("WebhookToDone", timedelta(seconds=31), dimensions={"task": "commerce-sync-order"})
-    line = capsys.readouterr().out.strip()
+def test_the_latency_graph_searches_the_dimensions_that_the_kernel_writes() -> None:
+    line = metric_fields("WebhookToDone", 31_000, MILLISECONDS, task="commerce-sync-order")
     namespace, name, dimensions = metric(line)
     assert f'{{{namespace},{",".join(dimensions)}}} MetricName="{name}"' == LATENCY
-    assert json.loads(line)["WebhookToDone"] == [31_000.0]
+    assert line["WebhookToDone"] == 31_000
 
 
 def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
     prod: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count_line("DeadLetter", task="commerce-sync-order")
-    namespace, name, _ = metric(capsys.readouterr().out)
+    namespace, name, _ = metric(json.loads(capsys.readouterr().out))
     queries = {
         alarm["AlarmName"]: alarm["Metrics"][0]["Expression"]
         for alarm in prod.of_type("AWS::CloudWatch::Alarm")

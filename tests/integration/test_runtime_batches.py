@@ -270,11 +270,11 @@ def test_lines_and_metrics_of_two_tenants_in_one_batch_keep_their_tenant(
         for slug, tenant_id in (("acme", house.tenant_id), ("bolt", bolt))
     )
     metrics = [line for line in lines if "_aws" in line]
-    by_tenant = sorted(line["tenant"] for line in metrics if "tenant" in line)
-    assert by_tenant == sorted([str(house.tenant_id)] * 2 + [str(bolt)] * 2)
+    assert metrics == ended
     for line in metrics:
         [about] = line["_aws"]["CloudWatchMetrics"]
         assert [metric["Name"] for metric in about["Metrics"]] == ["WebhookToDone"]
+        assert about["Dimensions"] == [["task"]]
     outside = printed(lambda: logger().info("afterwards"))
     assert [key for key in ("tenant_id", "task", "cause") if key in outside[0]] == []
 

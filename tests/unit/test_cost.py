@@ -205,9 +205,9 @@ def test_bodies_above_64_kb_count_as_several_requests() -> None:
         ("Scheduler invocations", "0.00073"),
         ("SQS requests of schedules", "0.00219"),  # 730 hours x 2 tenants x 3
         ("Lambda requests", "0.000438"),  # 730 fan-outs and 1,460 sweeps
-        ("Custom metrics", "1.20"),  # 2 tasks and 2 tenants
+        ("Custom metrics", "0.60"),  # 2 tasks
         ("Alarms", "0.70"),
-        ("Alarms over queries", "0.80"),  # 2 alarms x 4 metrics
+        ("Alarms over queries", "0.40"),  # 2 alarms x 2 metrics
         ("Dashboard", "3.00"),
         ("KMS key", "1.00"),
         ("Secrets", "1.60"),

@@ -128,7 +128,9 @@ def order_review_email(payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb
         return settle_review_email(tx, order, tenant.settings, clock.now(), backfill=backfill)
 
 
-@task("commerce-sync-order-batch", retry=BATCH, timeout=LONG, cap=1, concurrency=10, backfill=True)
+@task(
+    "commerce-sync-order-batch", retry=BATCH, timeout=LONG, cap=1, concurrency=10, memory=512, backfill=True
+)
 def sync_order_batch(
     payload: OrderBatch, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> BackfilledOrders | Continuation:
@@ -180,6 +182,7 @@ def _fetch_page(payload: OrderBatch, shopify: Shopify, cursor: str | None) -> Or
     timeout=LONG,
     cap=1,
     concurrency=10,
+    memory=512,
     starts=("commerce-sync-order",),
 )
 def order_reconciliation(

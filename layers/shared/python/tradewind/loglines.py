@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _NAMESPACE = "Tradewind"
+COUNT, MILLISECONDS = "Count", "Milliseconds"
 
 
 def log_line(level: str, message: str, **fields: Any) -> None:
@@ -19,21 +20,22 @@ def log_line(level: str, message: str, **fields: Any) -> None:
     _write({"level": level.upper(), "message": message, "timestamp": datetime.now(UTC).isoformat(), **fields})
 
 
-def count_line(name: str, by: int = 1, **dimensions: str) -> None:
-    """Count something in CloudWatch's embedded metric format; each set of dimension values is a billed series."""
-    now = datetime.now(UTC)
+def metric_fields(name: str, value: float, unit: str = COUNT, **dimensions: str) -> dict[str, Any]:
+    """A metric as fields of a log line, in CloudWatch's embedded metric format. Each set of dimension values is a
+    billed series: a tenant is a field of the line, never a dimension.
+    """
     metric = {
         "Namespace": _NAMESPACE,
         "Dimensions": [sorted(dimensions)],
-        "Metrics": [{"Name": name, "Unit": "Count"}],
+        "Metrics": [{"Name": name, "Unit": unit}],
     }
-    _write(
-        {
-            "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [metric]},
-            name: by,
-            **dimensions,
-        }
-    )
+    about = {"Timestamp": int(datetime.now(UTC).timestamp() * 1000), "CloudWatchMetrics": [metric]}
+    return {"_aws": about, name: value, **dimensions}
+
+
+def count_line(name: str, by: int = 1, **dimensions: str) -> None:
+    """Count something, in a line of its own."""
+    _write(metric_fields(name, by, **dimensions))
 
 
 def _write(record: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ SUBSCRIBED_TOPICS = (
     "orders/create",
     "orders/updated",
     "orders/paid",
-    "orders/fulfilled",
     "orders/cancelled",
     "refunds/create",
     "fulfillments/create",
@@ -17,7 +16,11 @@ SUBSCRIBED_TOPICS = (
     "app/uninstalled",
     "shop/update",
 )
-"""Topics subscribed at install and restored by reconciliation. Compliance topics are set in the app's configuration."""
+"""Topics subscribed at install and restored by reconciliation. Compliance topics are set in the app's configuration.
+
+Of ``orders/fulfilled`` nothing more is heard than of the parcels themselves: it is worked where a shop delivers it, but
+not asked for.
+"""
 
 COMPLIANCE_TOPICS = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
 """Kept and worked for uninstalled and unknown shops too, within 30 days."""

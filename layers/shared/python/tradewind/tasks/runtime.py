@@ -24,7 +24,8 @@ from tradewind.errors import (
     UnexpectedError,
     kind_of,
 )
-from tradewind.observability import bound, count, logger
+from tradewind.loglines import metric_fields
+from tradewind.observability import bound, logger
 from tradewind.settings import current_settings
 from tradewind.tasks.crash import reached
 from tradewind.tasks.message import Lane, Message, Source, check_keys, message_key, read_message
@@ -120,8 +121,10 @@ class Runtime:
             message = read_message(record["body"])
         except InvalidPayloadError as error:
             keep_poison(self._process.connections, self._task.id, record, error)
-            count("DeadLetter", dimensions={"task": self._task.id})
-            logger().error("message cannot be read, kept as a dead letter", extra={"error": str(error)})
+            dead = metric_fields("DeadLetter", 1, task=self._task.id)
+            logger().error(
+                "message cannot be read, kept as a dead letter", extra={"error": str(error), **dead}
+            )
             return None
         with bound(**_about(self._task, message)):
             try:

@@ -135,7 +135,7 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
     retry: Retry | None = None,
     cap: int = 10,
     concurrency: int = 50,
-    memory: int = 512,
+    memory: int = 256,
     backfill: bool = False,
     entity: str | None = None,
     starts: tuple[str, ...] = (),

@@ -22,7 +22,8 @@ from tradewind.errors import (
     TerminalError,
     kind_of,
 )
-from tradewind.observability import count, duration, logger
+from tradewind.loglines import MILLISECONDS, metric_fields
+from tradewind.observability import logger
 from tradewind.tasks.crash import reached
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tasks.ledger import Claim, Failure, Ledger, Outcome
@@ -258,10 +259,9 @@ class Worker:
         if plan is None:
             rows = ledger.fail(message, claim, failure, keep_message=not direct, steps=run.steps)
             reached("run.failed")
-            logger().error(
-                "run failed for good", extra=fields | ({"stack": failure.stack} if failure.stack else {})
-            )
-            count("DeadLetter", dimensions={"task": self._task.id}, tenant=str(message.tenant_id))
+            stack = {"stack": failure.stack} if failure.stack else {}
+            dead = metric_fields("DeadLetter", 1, task=self._task.id)
+            logger().error("run failed for good", extra=fields | stack | dead)
             self._dispatcher.flush(session, rows)
             return Dead(error)
         ledger.retry(
@@ -274,19 +274,15 @@ class Worker:
 
     def _report(self, message: Message, begun: datetime, *, ended: bool) -> None:
         now = self._process.clock.now()
-        logger().info(
-            "run succeeded" if ended else "run continues",
-            extra={
-                "seconds": round((now - begun).total_seconds(), 4),
-                "since_accepted_s": round((now - message.accepted_at).total_seconds(), 3),
-            },
-        )
+        since_accepted = (now - message.accepted_at).total_seconds()
+        fields: dict[str, Any] = {"seconds": round((now - begun).total_seconds(), 4)}
         if ended and message.inbox_id is not None:
-            duration("WebhookToDone", now - message.accepted_at, dimensions={"task": self._task.id})
-            tenant = str(message.tenant_id)
-            duration(
-                "WebhookToDone", now - message.accepted_at, dimensions={"tenant": tenant}, task=self._task.id
+            fields |= metric_fields(
+                "WebhookToDone", round(since_accepted * 1000), MILLISECONDS, task=self._task.id
             )
+        else:
+            fields["since_accepted_s"] = round(since_accepted, 3)
+        logger().info("run succeeded" if ended else "run continues", extra=fields)
 
 
 def plan_failure(
