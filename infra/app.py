@@ -12,6 +12,7 @@ from aws_cdk import Annotations, App, CloudFormationValidatePlugin, Validations
 
 from infra import bundles
 from infra.checks import load_of, warnings_of
+from infra.pace import at_pace
 from infra.settings import SettingError, StageSettings, stage_settings
 from infra.stacks.base import TradewindStack
 from infra.stacks.data import DataStack
@@ -32,6 +33,7 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     Raises ValueError (NameTooLongError, WorkflowTimesError ...) with what to change. More than
     CloudFormation's 500 resources in a stack are refused by the CDK itself.
     """
+    registry = at_pace(registry, settings.time_percent)
     wiring = Wiring(registry)
     features = features_of(registry)
     domains = wiring.domains

@@ -28,7 +28,10 @@ REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
 LAYER_MARK = "tradewind-layer.json"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
-BOOTSTRAP = '#!/bin/sh\nexec "$TRADEWIND_PYTHON" -m awslambdaric "$_HANDLER"\n'
+BOOTSTRAP = """#!/bin/sh
+if [ -n "$TRADEWIND_RUNTIME_CLIENT" ]; then exec "$TRADEWIND_PYTHON" -P "$TRADEWIND_RUNTIME_CLIENT" "$_HANDLER"; fi
+exec "$TRADEWIND_PYTHON" -m awslambdaric "$_HANDLER"
+"""
 
 
 @dataclass(frozen=True, slots=True)

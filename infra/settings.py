@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from infra.names import LOCAL, Names
 
@@ -86,10 +87,21 @@ class StageSettings:
     backfill_age_alarm: timedelta = timedelta(hours=12)
     order_latency_alarm: timedelta = timedelta(seconds=30)
 
+    time_percent: int = 100
+    """Shortens every task's time-out, visibility, lease and workflow alike; suites do."""
+    unsent_after: timedelta = timedelta(seconds=30)
+    """When the relay sends what was admitted and not sent."""
+    lost_after: timedelta = timedelta(minutes=15)
+    """When the relay sends again what was sent and never begun."""
+    crash_orders: str | None = None
+    """A folder with orders to crash, in the local stage alone."""
+
     names: Names = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Names(self.stage))
+        if self.crash_orders is not None and not self.is_local:
+            raise SettingError(f"stage {self.stage} takes no orders to crash")
 
     @property
     def is_local(self) -> bool:
@@ -121,6 +133,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             keep_data=False,
             concurrency_limit=4,
             receiver_concurrency=None,
+            **_read_trial(environment),
         )
     if stage == "dev":
         return StageSettings("dev", keep_data=False)
@@ -141,3 +154,20 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             webhook_burst=4000,
         )
     raise SettingError(f"unknown stage {stage!r}; choose -c stage=local, dev or prod")
+
+
+def _read_trial(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a suite changes in the local stage; see ``infra.local.trial``."""
+
+    def whole(name: str, otherwise: int) -> int:
+        text = environment.get(name, str(otherwise))
+        if not text.isdigit() or int(text) == 0:
+            raise SettingError(f"{name} is {text!r}; set a positive whole number")
+        return int(text)
+
+    return {
+        "time_percent": whole("TRADEWIND_LOCAL_TIME_PERCENT", 100),
+        "unsent_after": timedelta(seconds=whole("TRADEWIND_LOCAL_UNSENT_AFTER_S", 30)),
+        "lost_after": timedelta(seconds=whole("TRADEWIND_LOCAL_LOST_AFTER_S", 900)),
+        "crash_orders": environment.get("TRADEWIND_LOCAL_CRASH_ORDERS"),
+    }

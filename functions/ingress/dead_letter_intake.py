@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingress.platform import Platform, current_platform
+from tradewind.crash import Point, reached
 from tradewind.errors import InvalidPayloadError, TradewindError
 from tradewind.loglines import count_line, log_line
 from tradewind.tasks.message import Message, message_key, read_message
@@ -51,6 +52,7 @@ def keep(platform: Platform, record: Mapping[str, Any]) -> None:
         kept = _insert(session, message, body, record, queue)
         if not kept and message is not None:
             _insert(session, None, body, record, queue)
+    reached(Point.DEAD_LETTER_KEPT)
     count_line("DeadLetter", task=message.task if message else queue)
     log_line("error", "dead letter kept", queue=queue, task=message.task if message else None)
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from ingress.manifest import Manifest, load_manifest
 from ingress.platform import Platform, current_platform
 from ingress.slots import local_name, next_slot, period_of, previous_slot, spread_of, window_for
+from tradewind.crash import Point, reached
 from tradewind.errors import NotFoundError
 from tradewind.loglines import count_line, log_line
 from tradewind.ports import ActiveTenant, TenantDirectory
@@ -120,6 +121,8 @@ class FanOut:
             else:
                 slot = slot_of(about["cron"], about["zone"], time, now)
                 written = self._fire(db, Fired(schedule, about, cap, slot, about["zone"]))
+            session.settle()
+            reached(Point.SLOTS_WRITTEN)
             released = self._platform.release(session, limit=500)
         log_line("info", "schedule fanned out", schedule=schedule, written=written, released=released)
         count_line("ScheduleFired", schedule=schedule)

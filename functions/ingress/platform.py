@@ -9,6 +9,7 @@ from typing import Any
 
 from tradewind.aws.client import AwsClient
 from tradewind.aws.queues import Queues
+from tradewind.crash import Point, reached
 from tradewind.settings import Settings, current_settings
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tenancy.database import Connections, Session
@@ -62,6 +63,7 @@ class Platform:
                         "bound": self.settings.admission_bound,
                     },
                 )
+                reached(Point.OUTBOX_ADMITTED)
                 released += self.dispatcher.flush(session, rows)
                 if len(rows) == 10:  # noqa: PLR2004 - a full turn: there may be more
                     still.append(lane)

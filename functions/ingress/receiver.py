@@ -29,10 +29,10 @@ from tradewind.aws.client import AwsClient
 from tradewind.aws.keys import KeyService
 from tradewind.aws.objects import PayloadStore
 from tradewind.aws.queues import Queues
+from tradewind.crash import Point, reached
 from tradewind.errors import InvalidPayloadError, RetryableError, TradewindError
 from tradewind.loglines import count_line, log_line
 from tradewind.settings import Settings, current_settings
-from tradewind.tasks.crash import reached
 from tradewind.tasks.dispatch import Body, Dispatcher
 from tradewind.tasks.message import Source, message_key, shard_of
 from tradewind.tenancy.credentials import CredentialVault
@@ -120,11 +120,13 @@ class Receiver:
         if len(request.raw_body) > limit:
             return _answer(413, error=f"body is larger than {limit} bytes")
         try:
-            return self._verified(provider, request)
+            answer = self._verified(provider, request)
         except RetryableError as error:
             log_line("error", "webhook not kept, provider must deliver again", error=repr(error))
             count_line("WebhookNotKept", provider=request.provider)
             return _answer(503, error="not available at the moment; deliver again")
+        reached(Point.RECEIVER_DONE)
+        return answer
 
     def _verified(self, provider: WebhookProvider, request: Request) -> dict[str, Any]:
         account = provider.account_of(request.headers)
@@ -190,7 +192,7 @@ class Receiver:
         name = message_key(request.provider, request.app, delivery.event_id)
         key = f"tenants/{tenant_id}/webhooks/{name}.json"
         self._payloads.put(key, request.raw_body)
-        reached("receiver.claim_checked")
+        reached(Point.RECEIVER_CLAIM_CHECKED)
         return key
 
     def _message(
@@ -241,7 +243,7 @@ class Receiver:
             )[0]
         finally:
             session.close()
-        reached("receiver.kept")
+        reached(Point.RECEIVER_KEPT)
         return row["duplicate"], str(row["accepted_inbox_id"]), row["ready"]
 
     def _send(self, ready: list[dict[str, Any]], bodies: Mapping[str, Body]) -> int:
@@ -282,7 +284,7 @@ class Receiver:
             session.settle()
         finally:
             session.close()
-        reached("receiver.dead_kept")
+        reached(Point.RECEIVER_DEAD_KEPT)
         if kept is not None:
             count_line("DeadLetter", task=f"ingress-{request.provider}")
         log_line(

@@ -9,13 +9,12 @@ from typing import Any
 
 from ingress.manifest import Manifest, load_manifest
 from ingress.platform import Platform, current_platform
+from tradewind.crash import Point, reached
 from tradewind.integrations.shopify.webhook import entity_of
 from tradewind.loglines import log_line
 from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
-UNSENT_AFTER = timedelta(seconds=30)
-LOST_AFTER = timedelta(minutes=15)
 RETENTION = timedelta(days=30)
 _BATCH = 500
 
@@ -78,15 +77,17 @@ class Relay:
         self._manifest = manifest
         self._session = session
 
-    def send_unsent(self, age: timedelta = UNSENT_AFTER) -> int:
+    def send_unsent(self, age: timedelta | None = None) -> int:
         """Rows that were admitted but whose sender died before it could say so."""
+        age = self._platform.settings.unsent_after if age is None else age
         rows = self._session.call(_UNSENT, {"age": age, "limit": _BATCH})
         return self._platform.dispatcher.flush(self._session, rows)
 
-    def send_lost(self, age: timedelta = LOST_AFTER) -> int:
+    def send_lost(self, age: timedelta | None = None) -> int:
         """Rows that were sent and never begun, or begun and left: a queue can be lost too. The ledger keeps a second
         copy from doing anything twice.
         """
+        age = self._platform.settings.lost_after if age is None else age
         rows = self._session.call(_LOST, {"age": age, "limit": _BATCH})
         return self._platform.dispatcher.flush(self._session, rows)
 
@@ -113,6 +114,7 @@ class Relay:
                     "bound": self._platform.settings.admission_bound,
                 },
             )
+            reached(Point.RELAY_ROUTED)
             routed += self._platform.dispatcher.flush(self._session, ready)
         return routed
 
@@ -144,4 +146,5 @@ class Relay:
                 {"age": RETENTION},
             )
             purged += rows[0]["gone"]
+            reached(Point.RELAY_PURGED)
         return purged

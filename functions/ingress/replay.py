@@ -15,6 +15,7 @@ from uuid import UUID
 
 from ingress.manifest import Manifest
 from ingress.platform import Platform
+from tradewind.crash import Point, reached
 from tradewind.tasks.message import REPLAY_MARK, message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
@@ -113,6 +114,7 @@ def replay(
             },
         )
     session.settle()
+    reached(Point.REPLAY_COMMITTED)
     platform.dispatcher.flush(session, ready)
     left = counted["matched"] - counted["unreadable"] - len(taken)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BufferedReader
 
 from infra.local import paths
+from infra.local.control import Action, Order
 from infra.local.processes import is_alive, last_lines
-from infra.local.progress import DETACH, Ending, Listener, Outcome, Step, ignore, read_messages
+from infra.local.progress import Ending, Listener, Outcome, Step, decode, ignore, read_messages
 from infra.local.state import State, find_state, is_locked, supervisor_pid
+from infra.local.trial import Trial
 
 STOP_TIMEOUT_S = 40.0
 START_TIMEOUT_S = 600.0
@@ -37,23 +41,52 @@ class OwnCloud:
     state: State
     supervisor: subprocess.Popen[bytes]
     channel: socket.socket
+    _replies: BufferedReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._replies = self.channel.makefile("rb")
+
+    def halt(self, program: str) -> None:
+        """Stop one program, in order, and leave the rest running. Raises StartError where the cloud has ended."""
+        self._order(Action.HALT, program)
+
+    def resume(self, program: str) -> None:
+        """Start a halted program again on its data and port; returns when it is ready. Raises StartError."""
+        self._order(Action.RESUME, program)
+
+    def _order(self, action: Action, program: str) -> None:
+        self.channel.sendall(Order(action, program).encode())
+        line = self._replies.readline()
+        reply = decode(line) if line else Ending(Outcome.FAILED, "the local cloud has ended")
+        if isinstance(reply, Ending):
+            raise StartError(reply.message)
 
     def let_go(self) -> None:
         """Leave it running when this process ends."""
-        self.channel.sendall(DETACH)
-        self.channel.close()
+        self.channel.sendall(Order(Action.DETACH).encode())
+        self._close()
 
     def stop(self) -> None:
         """Stop it and wait until nothing of it runs. Raises StopError."""
-        self.channel.close()
+        self._close()
         self.supervisor.wait()
         wait_until_ended()
 
+    def _close(self) -> None:
+        self._replies.close()
+        self.channel.close()
+
 
 def start_cloud(
-    domains: Sequence[str] | None = None, listener: Listener = ignore, *, authorize: bool = False
+    domains: Sequence[str] | None = None,
+    listener: Listener = ignore,
+    *,
+    authorize: bool = False,
+    trial: Trial | None = None,
 ) -> OwnCloud:
     """Start the local cloud, which must not run yet, and deploy the app into it.
+
+    A ``trial`` changes the stage's times and lets the emulator keep its state when it is halted and resumed.
 
     Raises StartError. If an exception such as KeyboardInterrupt comes in between, everything is stopped
     first.
@@ -64,6 +97,8 @@ def start_cloud(
         command += ["--domains", ",".join(domains)]
     if authorize:
         command += ["--authorize"]
+    if trial is not None:
+        command += ["--trial", json.dumps(trial.environment())]
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     log = paths.LOGS / "supervisor.log"
     with other_end, log.open("wb") as output:

@@ -24,6 +24,11 @@ class WebProgram:
 
     process: Process
     url: str
+    health: str
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        return answers(self.url + self.health)
 
 
 def start_console(folder: Path, log: Path, port: int, endpoint_url: str, launcher: Launcher) -> WebProgram:
@@ -63,9 +68,9 @@ def python_path() -> str:
 
 def _start(program: Program, port: int, health: str, launcher: Launcher) -> WebProgram:
     url = f"http://{HOST}:{port}"
-    server = WebProgram(launcher.start(program), url)
+    server = WebProgram(launcher.start(program), url, health)
     try:
-        server.process.wait_until(lambda: answers(url + health), READY_TIMEOUT_S)
+        server.process.wait_until(server.is_ready, READY_TIMEOUT_S)
     except BaseException:
         server.process.stop()
         raise

@@ -61,10 +61,14 @@ class Addresses:
         }
 
 
-def synthesize(addresses: Addresses, launcher: Launcher) -> None:
-    """Run the app; the assembly lies in `.tradewind/run/`. Needs no running server. Raises ProgramError."""
+def synthesize(addresses: Addresses, launcher: Launcher, more: Mapping[str, str]) -> None:
+    """Run the app, with `more` variables; the assembly lies in `.tradewind/run/`. Needs no running server.
+
+    Raises ProgramError.
+    """
     options = ["synth", "--quiet", "--output", str(paths.ASSEMBLY), "--context", f"stage={STAGE}"]
-    program = _cdk("synth", options, addresses.environment(), folder=paths.CHECKOUT, hint=HINT)
+    environment = {**addresses.environment(), **more}
+    program = _cdk("synth", options, environment, folder=paths.CHECKOUT, hint=HINT)
     launcher.run(program, SYNTH_TIMEOUT_S)
 
 

@@ -76,8 +76,9 @@ def start_ministack(
     launcher: Launcher,
     *,
     authorize: bool = False,
+    keep_state: bool = False,
 ) -> MiniStack:
-    """Start an empty emulator; it keeps nothing beyond its process but scratch files in `folder`.
+    """Start an empty emulator; without `keep_state` it keeps nothing beyond its process but scratch files in `folder`.
 
     With `authorize` every call is checked against the IAM policies of the caller's role. Functions inherit
     the emulator's environment, so it is given nothing but what a function on AWS would have too.
@@ -95,6 +96,7 @@ def start_ministack(
         TMPDIR=str(scratch),
         LOG_LEVEL="WARNING",
         AUTH=str(authorize).lower(),
+        PERSIST_STATE=str(int(keep_state)),
     )
     # -P: this folder must not be searched for modules, its names being those of installed packages.
     command = [str(paths.EMULATOR.python), "-P", str(LAUNCHER)]

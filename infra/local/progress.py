@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-DETACH = b"detach\n"
-
 
 class StepState(StrEnum):
     """Where a step is."""

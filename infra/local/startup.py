@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -56,6 +56,8 @@ class Startup:
     domains: Sequence[str] | None
     authorize: bool
     processes: dict[str, Process] = field(default_factory=dict)
+    ready: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    trial: Mapping[str, str] | None = None
 
     def run(self) -> State:
         """Start everything; returns when the app is deployed and its schema migrated.
@@ -98,33 +100,44 @@ class Startup:
 
     def _emulator(self) -> MiniStack:
         folder, log = paths.CLOUD / "ministack", paths.LOGS / "ministack.log"
-        server = start_ministack(folder, log, self.ports.gateway, self.launcher, authorize=self.authorize)
-        self.processes["ministack"] = server.process
+        server = start_ministack(
+            folder,
+            log,
+            self.ports.gateway,
+            self.launcher,
+            authorize=self.authorize,
+            keep_state=self.trial is not None,
+        )
+        self._note("ministack", server.process, server.is_ready)
         return server
 
     def _postgres(self) -> PostgresServer:
         folder, log = paths.CLOUD / "postgres", paths.LOGS / "postgres.log"
         server = start_postgres(folder, log, self.access, self.launcher)
-        self.processes["postgres"] = server.process
+        self._note("postgres", server.process, server.is_ready)
         return server
 
     def _valkey(self) -> ValkeyServer:
         folder, log = paths.CLOUD / "valkey", paths.LOGS / "valkey.log"
         server = start_valkey(folder, log, self.ports.redis, self.launcher)
-        self.processes["valkey"] = server.process
+        self._note("valkey", server.process, server.is_serving)
         return server
 
     def _sandbox(self) -> WebProgram:
         folder, log = paths.CLOUD / "sandbox", paths.LOGS / "sandbox.log"
         program = start_sandbox(folder, log, self.ports.sandbox, self.launcher)
-        self.processes["sandbox"] = program.process
+        self._note("sandbox", program.process, program.is_ready)
         return program
 
     def _console(self) -> WebProgram:
         folder, log = paths.CLOUD / "console", paths.LOGS / "console.log"
         program = start_console(folder, log, self.ports.console, self._url(self.ports.gateway), self.launcher)
-        self.processes["console"] = program.process
+        self._note("console", program.process, program.is_ready)
         return program
+
+    def _note(self, name: str, process: Process, is_ready: Callable[[], bool]) -> None:
+        self.processes[name] = process
+        self.ready[name] = is_ready
 
     def _synthesize(self) -> None:
         urls = self.access.urls()
@@ -136,7 +149,7 @@ class Startup:
             sandbox_url=self._url(self.ports.sandbox),
             aws_endpoint_url=self._url(self.ports.gateway),
         )
-        deployment.synthesize(addresses, self.launcher)
+        deployment.synthesize(addresses, self.launcher, self.trial or {})
 
     def _bootstrap_when_ready(self, emulator: Future[MiniStack]) -> None:
         server = emulator.result()

@@ -12,8 +12,11 @@ from constructs import Construct
 from infra import bundles
 from infra.bundles import Bundle
 from infra.names import Names
+from infra.pace import WHOLE, shortened
 from infra.settings import StageSettings
-from tradewind.settings import DEFAULT_SHOPIFY_VERSION
+from tradewind.settings import DEFAULT_SHOPIFY_VERSION, PROVIDER_TIMEOUT
+
+CRASHING_CLIENT = bundles.ROOT / "infra" / "local" / "crashing.py"
 
 
 class TradewindStack(Stack):
@@ -115,6 +118,7 @@ class TradewindStack(Stack):
             "TRADEWIND_KMS_KEY": self.names.key_alias,
             "TRADEWIND_PAYLOAD_BUCKET": self.names.payload_bucket,
             "TRADEWIND_SHOPIFY_API_VERSION": DEFAULT_SHOPIFY_VERSION,
+            **self._pace(),
         }
         if not self.settings.is_local:
             return shared | {
@@ -135,4 +139,23 @@ class TradewindStack(Stack):
             "AWS_ENDPOINT_URL": cloud.aws_endpoint_url,
             "TRADEWIND_PYTHON": cloud.python,
             "PYTHONPATH": cloud.kernel,
+            **self._orders_to_crash(),
+        }
+
+    def _pace(self) -> dict[str, str]:
+        percent = self.settings.time_percent
+        if percent == WHOLE:
+            return {}
+        return {
+            "TRADEWIND_TIME_PERCENT": str(percent),
+            "TRADEWIND_PROVIDER_TIMEOUT_S": str(int(shortened(PROVIDER_TIMEOUT, percent).total_seconds())),
+        }
+
+    def _orders_to_crash(self) -> dict[str, str]:
+        """Locally, where a suite asks for it: a runtime client that dies when it is told to."""
+        if self.settings.crash_orders is None:
+            return {}
+        return {
+            "TRADEWIND_CRASH_ORDERS": self.settings.crash_orders,
+            "TRADEWIND_RUNTIME_CLIENT": str(CRASHING_CLIENT),
         }

@@ -5,8 +5,8 @@ administration.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from aws_cdk import CfnOutput
@@ -36,6 +36,7 @@ class Part:
     grants: Sequence[Grant]
     database_role: str = "platform"
     reserved_concurrency: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def handler(self) -> str:
@@ -76,6 +77,10 @@ class IngressStack(TradewindStack):
                 timedelta(seconds=50),
                 512,
                 [to_tasks],
+                environment={
+                    "TRADEWIND_UNSENT_AFTER_S": str(int(settings.unsent_after.total_seconds())),
+                    "TRADEWIND_LOST_AFTER_S": str(int(settings.lost_after.total_seconds())),
+                },
             )
         )
         self._function_with_intake(dead_letters)
@@ -112,7 +117,7 @@ class IngressStack(TradewindStack):
                 timeout=part.timeout,
                 memory=part.memory,
                 code=self._code,
-                environment=self.function_environment(part.database_role),
+                environment={**self.function_environment(part.database_role), **part.environment},
                 grants=own,
                 reserved_concurrency=part.reserved_concurrency,
             ),

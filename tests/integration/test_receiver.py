@@ -25,9 +25,9 @@ from ingress.shops import ShopDirectory
 from tests.fakes import FakeQueues
 from tests.integration.harness import add_tenant, local_settings
 from tradewind.aws.keys import DataKey
+from tradewind.crash import install
 from tradewind.errors import NotFoundError
 from tradewind.integrations.shopify.webhook import sign
-from tradewind.tasks.crash import install
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
 from tradewind.tenancy.database import Connections, Session

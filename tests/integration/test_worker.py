@@ -15,13 +15,13 @@ from pydantic import BaseModel
 from commerce.order_sync.tasks import sync_order
 from tests.fakes import an_order
 from tests.integration.harness import House
+from tradewind.crash import install
 from tradewind.errors import (
     LeaseHeldError,
     ProviderUnavailableError,
     RateLimitedError,
     TerminalError,
 )
-from tradewind.tasks.crash import install
 from tradewind.tasks.message import Lane, Message, Source, message_from
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import Task

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
+from tradewind.crash import Point, reached
 from tradewind.errors import RateLimitedError
 
 LONGEST_SLEEP = timedelta(seconds=1)
@@ -98,6 +99,7 @@ class RateLimiter:
         while True:
             wait, at = self.try_take(buckets, fail_open=fail_open)
             if not wait:
+                reached(Point.LIMIT_TAKEN)
                 return
             if slept + wait > LONGEST_SLEEP:
                 raise RateLimitedError(buckets[at].key, wait)

@@ -11,6 +11,7 @@ from functools import cache
 from tradewind.errors import MisconfiguredError
 
 DEFAULT_SHOPIFY_VERSION = "2026-07"
+PROVIDER_TIMEOUT = timedelta(seconds=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,19 @@ class Settings:
     provider_timeout: timedelta
     tenant_requests_per_second: int
     workflow_start_timeout: timedelta
+    time_percent: int
+    unsent_after: timedelta
+    lost_after: timedelta
 
     @property
     def queue_prefix(self) -> str:
         """``https://host/account/`` such that a queue's URL is the prefix and its name."""
         base = self.endpoint_url or f"https://sqs.{self.region}.amazonaws.com"
         return f"{base.rstrip('/')}/{self.account}/"
+
+    def shortened(self, duration: timedelta) -> timedelta:
+        """A time-out, margin or lease as this stage has it: all of them are shortened alike."""
+        return duration * self.time_percent / 100
 
     def name(self, part: str) -> str:
         """The name of a function, queue or machine of this stage."""
@@ -80,11 +88,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_body_bytes=_whole_number(environment, "TRADEWIND_MAX_BODY_BYTES", 4 * 1024 * 1024),
         max_message_bytes=_whole_number(environment, "TRADEWIND_MAX_MESSAGE_BYTES", 900 * 1024),
         admission_bound=_whole_number(environment, "TRADEWIND_ADMISSION_BOUND", 100),
-        provider_timeout=timedelta(seconds=_whole_number(environment, "TRADEWIND_PROVIDER_TIMEOUT_S", 4)),
+        provider_timeout=timedelta(
+            seconds=_whole_number(
+                environment, "TRADEWIND_PROVIDER_TIMEOUT_S", int(PROVIDER_TIMEOUT.total_seconds())
+            )
+        ),
         tenant_requests_per_second=_whole_number(environment, "TRADEWIND_TENANT_REQUESTS_PER_SECOND", 10),
         workflow_start_timeout=timedelta(
             seconds=_whole_number(environment, "TRADEWIND_WORKFLOW_START_TIMEOUT_S", 43)
         ),
+        time_percent=_whole_number(environment, "TRADEWIND_TIME_PERCENT", 100),
+        unsent_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_UNSENT_AFTER_S", 30)),
+        lost_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_LOST_AFTER_S", 15 * 60)),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tradewind.aws.signing import Keys, sign
+from tradewind.crash import Point, reached
 from tradewind.errors import MisconfiguredError, RateLimitedError, RetryableError, TerminalError
 
 _THROTTLES = frozenset(
@@ -155,6 +156,7 @@ def _exchange(
     connection.request(method, path, body, headers)
     response = connection.getresponse()
     content = response.read()
+    reached(Point.AWS_ANSWERED)
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
 

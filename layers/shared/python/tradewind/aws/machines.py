@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tradewind.aws.client import AwsClient
+from tradewind.crash import Point, reached
 from tradewind.errors import ErrorKind, RateLimitedError, RetryableError, TerminalError, TradewindError
 from tradewind.settings import Settings
 
@@ -47,6 +48,7 @@ class StepFunctions:
             },
             host=f"sync-states.{self._settings.region}.amazonaws.com",
         )
+        reached(Point.WORKFLOW_ENDED)
         if answer.get("status") == "SUCCEEDED":
             output: Mapping[str, Any] = json.loads(answer.get("output") or "{}")
             return output

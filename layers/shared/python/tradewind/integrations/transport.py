@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from tradewind.crash import Point, reached
 from tradewind.errors import MisconfiguredError, ProviderUnavailableError
 
 _CONNECT_TIMEOUT = timedelta(seconds=2)
@@ -89,5 +90,6 @@ class Transport:
         except httpx.HTTPError as error:
             reason = f"no usable answer: {type(error).__name__}"
             raise ProviderUnavailableError(provider, reason, outcome_unknown=True) from error
+        reached(Point.PROVIDER_ANSWERED)
         names_in_lower_case = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, names_in_lower_case, response.content)

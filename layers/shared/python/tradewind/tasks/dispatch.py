@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from tradewind.aws.queues import Queues
+from tradewind.crash import Point, reached
 from tradewind.errors import TradewindError
 from tradewind.loglines import log_line
-from tradewind.tasks.crash import reached
 from tradewind.tasks.message import to_entry
 from tradewind.tenancy.database import Session
 
@@ -53,10 +53,10 @@ class Dispatcher:
             )
             entries = [to_entry(self._stage, *_with_body(row, known)) for row in rows]
             sent = set(self._queues.send(entries))
-            reached("outbox.sent")
+            reached(Point.OUTBOX_SENT)
             for tenant_id, keys in _by_tenant(rows, sent).items():
                 session.call(_MARK_SENT, {"tenant": tenant_id, "keys": keys})
-            reached("outbox.marked")
+            reached(Point.OUTBOX_MARKED)
         except TradewindError as error:
             log_line("warning", "follow-ups not sent, left to the relay", error=repr(error), rows=len(rows))
             return 0

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from tradewind.aws.client import AwsClient
 from tradewind.clock import parse_instant
+from tradewind.crash import Point, reached
 from tradewind.errors import (
     ErrorKind,
     InvalidPayloadError,
@@ -27,7 +28,6 @@ from tradewind.errors import (
 from tradewind.loglines import metric_fields
 from tradewind.observability import bound, logger
 from tradewind.settings import current_settings
-from tradewind.tasks.crash import reached
 from tradewind.tasks.message import Lane, Message, Source, check_keys, message_key, read_message
 from tradewind.tasks.poison import keep_poison
 from tradewind.tasks.scope import Process, system_process
@@ -109,18 +109,21 @@ class Runtime:
             thread.join()
         if waits:
             self._give_back(records[0]["eventSourceARN"].rsplit(":", 1)[-1], waits)
-        reached("batch.ended")
+            reached(Point.VISIBILITY_SET)
+        reached(Point.BATCH_ENDED)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def _work_record(self, record: Mapping[str, Any]) -> timedelta | None:
         """Work one record; None acknowledges it, a wait gives it back."""
         now = self._process.clock.now()
-        if self._deadline(now) - now < self._task.timeout - _SAFETY * 5:
+        whole = self._process.settings.shortened(self._task.timeout)
+        if self._deadline(now) - now < whole - _SAFETY * 5:
             return _HAND_BACK
         try:
             message = read_message(record["body"])
         except InvalidPayloadError as error:
             keep_poison(self._process.connections, self._task.id, record, error)
+            reached(Point.POISON_KEPT)
             dead = metric_fields("DeadLetter", 1, task=self._task.id)
             logger().error(
                 "message cannot be read, kept as a dead letter", extra={"error": str(error), **dead}
@@ -157,6 +160,7 @@ class Runtime:
                 )
             except TradewindError as error:
                 raise as_kind(error) from error
+            reached(Point.CALL_ENDED)
             return _result_of(end)
 
     def _direct_message(self, event: Mapping[str, Any]) -> Message:

@@ -50,6 +50,7 @@ class Task:
     entity: str | None
     starts: tuple[str, ...]
     starts_workflow: str | None
+    margin: timedelta = VISIBILITY_MARGIN
     needs: frozenset[Need] = field(default_factory=frozenset)
 
     @property
@@ -100,8 +101,8 @@ class Task:
 
     @property
     def visibility(self) -> timedelta:
-        """The queue's visibility timeout: the task's own, the lease's and a margin."""
-        return self.timeout + VISIBILITY_MARGIN
+        """The queue's visibility timeout: the task's own and a margin that is longer than the lease's."""
+        return self.timeout + self.margin
 
     def describe(self) -> dict[str, Any]:
         """The registry's line for this task, as ``make tasks`` prints it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tradewind.crash import Point, reached
 from tradewind.errors import (
     ErrorKind,
     InvalidPayloadError,
@@ -24,7 +25,6 @@ from tradewind.errors import (
 )
 from tradewind.loglines import MILLISECONDS, metric_fields
 from tradewind.observability import logger
-from tradewind.tasks.crash import reached
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tasks.ledger import Claim, Failure, Ledger, Outcome
 from tradewind.tasks.message import REPLAY_MARK, Message, Source, message_key, shard_of
@@ -82,9 +82,10 @@ class Worker:
         session = Session(self._process.connections)
         try:
             ledger = Ledger(session, self._process.settings.admission_bound)
-            lease = deadline - self._process.clock.now() + LEASE_MARGIN
+            margin = self._process.settings.shortened(LEASE_MARGIN)
+            lease = deadline - self._process.clock.now() + margin
             claim = ledger.claim(self._task.id, message, lease, force=force)
-            reached("run.claimed")
+            reached(Point.RUN_CLAIMED)
             if claim.outcome is not Outcome.CLAIMED:
                 return self._not_claimed(message, claim)
             return self._attempt(message, claim, ledger, session, deadline, direct=direct)
@@ -140,9 +141,9 @@ class Worker:
         if self._task.payload_name is not None:
             arguments[self._task.payload_name] = self._payload(message)
         outcome = self._task.function(**arguments)
-        reached("task.returned")
+        reached(Point.TASK_RETURNED)
         rows = self._finish(message, claim, ledger, run, outbox, outcome)
-        reached("run.finished")
+        reached(Point.RUN_FINISHED)
         self._dispatcher.flush(session, rows)
         self._report(message, begun, ended=not isinstance(outcome, Continuation))
         return Done(None if isinstance(outcome, Continuation) else to_plain(outcome))
@@ -258,7 +259,7 @@ class Worker:
         fields = {"error_class": failure.error_class, "error": failure.message, "kind": kind}
         if plan is None:
             rows = ledger.fail(message, claim, failure, keep_message=not direct, steps=run.steps)
-            reached("run.failed")
+            reached(Point.RUN_FAILED)
             stack = {"stack": failure.stack} if failure.stack else {}
             dead = metric_fields("DeadLetter", 1, task=self._task.id)
             logger().error("run failed for good", extra=fields | stack | dead)
@@ -267,7 +268,7 @@ class Worker:
         ledger.retry(
             message, claim, failure, plan, counted=kind is not ErrorKind.RATE_LIMITED, steps=run.steps
         )
-        reached("run.given_back")
+        reached(Point.RUN_GIVEN_BACK)
         log = logger().exception if kind is ErrorKind.UNEXPECTED else logger().warning
         log("run will be tried again", extra=fields | {"wait_s": round(plan.total_seconds(), 3)})
         return TryAgain(plan, error)

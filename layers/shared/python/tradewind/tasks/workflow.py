@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tradewind.tasks.registry import REGISTRY
+from tradewind.tasks.registry import REGISTRY, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,12 @@ class Workflow:
         )
     )
 
+    registry: Registry | None = field(default=None, compare=False, repr=False)
+    """Where the workflow declares itself, if not in the application's."""
+
     def __post_init__(self) -> None:
         if self.retry.longest >= self.timeout:
             raise ValueError(
                 f"workflow {self.name}: a step may take {self.retry.longest}, not less than the whole {self.timeout}"
             )
-        REGISTRY.add_workflow(self)
+        (REGISTRY if self.registry is None else self.registry).add_workflow(self)

@@ -19,6 +19,7 @@ from psycopg import errors, pq
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from tradewind.crash import Point, reached
 from tradewind.errors import ConflictError, RetryableError, TradewindError
 
 Row = dict[str, Any]
@@ -187,6 +188,7 @@ class Session:
             self._held = False
             with _translated():
                 self._open().execute(b"COMMIT")
+            reached(Point.TRANSACTION_COMMITTED)
 
     def end_with(self, query: str, params: Params) -> list[Row]:
         """Run a last statement inside the held transaction and commit, or alone where none is held."""
@@ -206,7 +208,9 @@ class Session:
         """One autocommit statement outside of any transaction."""
         self.settle()
         with _translated():
-            return self._open().execute(query.encode(), params).fetchall()
+            rows = self._open().execute(query.encode(), params).fetchall()
+        reached(Point.STATEMENT_COMMITTED)
+        return rows
 
     def roll_back(self) -> None:
         """Undo what is not committed. A connection that cannot even do that is dropped."""

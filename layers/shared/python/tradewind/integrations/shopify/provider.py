@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from tradewind.clock import Clock
+from tradewind.crash import Point, reached
 from tradewind.errors import MisconfiguredError, NotFoundError, RetryableError
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.oauth import refresh_access_token
@@ -159,6 +160,7 @@ class ShopTokens:
             client_secret=client_secret,
             refresh_token=refresh_token,
         )
+        reached(Point.TOKEN_RENEWED)
         expires_at = self._clock.now() + renewed.expires_in
         with self._session.transaction(self._tenant.id) as transaction:
             self._credentials.put(
