@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.network import NetworkStack
 from infra.stacks.operations import OperationsStack
 from infra.wiring import Wiring
-from tradewind.tasks.manifest import FILE, describe_registry
+from tradewind.tasks.manifest import generated_files
 from tradewind.tasks.registry import Registry, discover
 
 
@@ -39,8 +38,8 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     domains = wiring.domains
     local, runtime = settings.is_local, settings.runtime
     data = DataStack(app, settings, domains)
-    manifest = json.dumps(describe_registry(registry), indent=1, sort_keys=True) + "\n"
-    ingress_code = bundles.ingress_bundle(functions, {FILE: manifest}, bootstrap=local, runtime=runtime)
+    generated = generated_files(registry)
+    ingress_code = bundles.ingress_bundle(functions, generated, bootstrap=local, runtime=runtime)
     ingress = IngressStack(app, settings, domains, ingress_code)
     code = {
         domain: bundles.domain_bundle(functions, domain, bootstrap=local, runtime=runtime)

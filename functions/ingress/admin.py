@@ -1,4 +1,4 @@
-"""What an operator does to the platform: register a tenant, store secrets, look at and replay dead letters.
+"""What an operator does to the platform: register a tenant, store secrets, make API keys, replay dead letters.
 
 Lambda's entry takes ``{"action": name, ...}``; each action checks its own fields and says what is wrong.
 """
@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
 
+from ingress.api_keys import create_api_key, list_api_keys, revoke_api_key, rotate_api_key
 from ingress.manifest import load_manifest
+from ingress.operators import Name, Request, Slug, find_tenant, tenant_from
 from ingress.platform import Platform, current_platform
 from ingress.replay import ReplayFilter, replay
 from tradewind.clock import SystemClock
 from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
-from tradewind.errors import InvalidPayloadError, NotFoundError
+from tradewind.errors import InvalidPayloadError
 from tradewind.integrations.shopify.provider import shopify_of
 from tradewind.loglines import log_line
 from tradewind.ports import Shopify
@@ -29,11 +31,9 @@ from tradewind.tenancy.tenant import Tenant
 ROTATION_OVERLAP = timedelta(hours=24)
 """How long a replaced secret may still sign: Shopify itself may take an hour."""
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 ShopDomain = Annotated[
     str, StringConstraints(to_lower=True, pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+$")
 ]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 _UPSERT_TENANT = """
 INSERT INTO tenants AS t (slug, name, zone, currency, settings)
@@ -48,21 +48,11 @@ ON CONFLICT (app, shop_domain) DO UPDATE SET status = 'installed', installed_at 
 WHERE i.tenant_id = excluded.tenant_id
 RETURNING tenant_id
 """
-_FIND_TENANT = """
-SELECT t.tenant_id, t.slug, t.name, t.status, t.zone, t.currency, t.settings, i.shop_domain, i.app
-FROM tenants t
-LEFT JOIN shopify_app_installations i ON i.tenant_id = t.tenant_id AND i.status <> 'uninstalled'
-WHERE t.slug = %(slug)s
-"""
 _LIST_TENANTS = """
 SELECT t.tenant_id::text, t.slug, t.status, t.zone, t.currency, i.shop_domain
 FROM tenants t LEFT JOIN shopify_app_installations i ON i.tenant_id = t.tenant_id
 WHERE t.status <> 'platform' ORDER BY t.slug LIMIT 1000
 """
-
-
-class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class RegisterTenant(Request):
@@ -76,7 +66,7 @@ class RegisterTenant(Request):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
     webhook_url: str | None = None
     credentials: dict[Literal["app_secret", "access_token", "refresh_token", "client_id"], SecretStr]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class StoreCredentials(Request):
@@ -172,11 +162,7 @@ def _write_tenant(session: Session, asked: RegisterTenant) -> Tenant:
                 "shop", f"{asked.shop} belongs to another tenant", "uninstall it there first"
             )
     session.settle()
-    return _tenant({**row, "shop_domain": asked.shop, "app": asked.app})
-
-
-def _tenant(row: Mapping[str, Any]) -> Tenant:
-    return Tenant.from_row({**row, "tenant_id": str(row["tenant_id"])})
+    return tenant_from({**row, "shop_domain": asked.shop, "app": asked.app})
 
 
 def store_credentials(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,14 +200,6 @@ def _store(
     return versions
 
 
-def find_tenant(session: Session, slug: str) -> Tenant:
-    """Raises NotFoundError."""
-    rows = session.call(_FIND_TENANT, {"slug": slug})
-    if not rows:
-        raise NotFoundError("tenant", slug)
-    return _tenant(rows[0])
-
-
 def list_tenants(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
     """All tenants with their shops."""
     Request.model_validate(fields)
@@ -252,4 +230,8 @@ ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] =
     "store-credentials": store_credentials,
     "list-tenants": list_tenants,
     "replay-dead-letters": replay_dead_letters,
+    "create-api-key": create_api_key,
+    "rotate-api-key": rotate_api_key,
+    "revoke-api-key": revoke_api_key,
+    "list-api-keys": list_api_keys,
 }

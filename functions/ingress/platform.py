@@ -18,7 +18,7 @@ from tradewind.tenancy.secrets import database_url
 _WAITING = """
 SELECT tenant_id, task, lane FROM (
     SELECT o.tenant_id, o.task, o.lane, min(o.created_at) AS oldest
-    FROM outbox o
+    FROM outbox o JOIN tenants t ON t.tenant_id = o.tenant_id AND t.status <> 'paused'
     WHERE o.state = 'held' AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
     GROUP BY 1, 2, 3
 ) w ORDER BY oldest LIMIT 500

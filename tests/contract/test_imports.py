@@ -211,6 +211,11 @@ def test_ingress_functions_do_not_import_tasks(module: str) -> None:
     assert {name.split(".")[0] for name in loaded} & (HEAVY | set(DOMAINS)) == set()
 
 
+def test_platforms_api_reads_schemas_and_imports_no_domain() -> None:
+    loaded = {name.split(".")[0] for name in loaded_by("ingress.api")}
+    assert loaded & (HEAVY | set(DOMAINS)) == {"pydantic"}
+
+
 @pytest.mark.parametrize("path", sorted(FUNCTIONS.glob("*/*/tasks.py")), ids=lambda path: path.parent.name)
 def test_task_module_loads_no_client_and_no_other_domain(path: Path) -> None:
     """Clients are imported by the provider of a task that asks for them, in its own process."""

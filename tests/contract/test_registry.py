@@ -8,15 +8,21 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
+import fastjsonschema
 import pytest
 
 from infra.names import Names
 from ingress.manifest import Manifest
 from tests.conftest import ROOT
 from tradewind.contracts.events import EVENTS
-from tradewind.tasks.manifest import FILE, describe_registry, write_manifest
+from tradewind.tasks.manifest import (
+    FILE,
+    PAYLOADS_FILE,
+    describe_payloads,
+    describe_registry,
+    generated_files,
+)
 from tradewind.tasks.registry import discover
 from tradewind.tasks.task import LEASE_MARGIN, Task
 from tradewind.tasks.task import task as declare
@@ -151,16 +157,29 @@ def test_schedules_have_names_of_their_own_and_payloads_that_fit() -> None:
         task.payload.model_validate(dict(cron.payload))
 
 
-def test_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    path = write_manifest(REGISTRY, tmp_path / "ingress")
-    assert path.name == FILE
-    read = Manifest(**json.loads(path.read_text()))
+def test_manifest_comes_back_as_it_was_written() -> None:
+    files = generated_files(REGISTRY)
+    read = Manifest(**json.loads(files[FILE]))
     assert read == Manifest(**json.loads(json.dumps(describe_registry(REGISTRY))))
     assert {task.id for task in TASKS} <= set(read.tasks)
     assert read.tasks_for("shopify", "orders/create") == ["commerce-order-created"]
     assert read.tasks_for("shopify", "themes/create") == []
+    assert read.events["touchpoint.recorded"] == ["analytics-attribution-touchpoint-ingest"]
     for about in read.schedules.values():
         assert about["task"] in read.tasks
+    assert json.loads(files[PAYLOADS_FILE]) == describe_payloads(REGISTRY)
+    assert set(files) == {FILE, PAYLOADS_FILE}
+
+
+@each_task
+def test_payloads_schema_takes_the_sample_and_refuses_what_it_does_not_name(task: Task) -> None:
+    check = fastjsonschema.compile(describe_payloads(REGISTRY)[task.id], use_default=False)
+    sample = json.loads((ROOT / "events" / task.domain / f"{task.id}.json").read_text())["payload"]
+    own = {name: value for name, value in sample.items() if name in task.payload.model_fields}
+    if own == sample:
+        check(sample)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        check({**own, "no_such_field": 1})
 
 
 def test_registry_prints_one_object_a_line() -> None:

@@ -89,6 +89,8 @@ CALL protect('credentials');
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials TO tradewind_platform;
 CREATE POLICY directory ON credentials TO tradewind_owner USING (true) WITH CHECK (true);
 
+-- Whatever came in: providers' webhooks, and what the platform's own applications ask for (provider "api").
+-- body_sha256 is kept of the latter: the same idempotency key with another body is refused.
 CREATE TABLE webhook_inbox (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
     inbox_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -100,6 +102,7 @@ CREATE TABLE webhook_inbox (
     state text NOT NULL CHECK (state IN ('routed', 'unrouted', 'dead')),
     correlation_id text NOT NULL,
     body bytea,
+    body_sha256 text,
     claim text,
     deliveries integer NOT NULL DEFAULT 1,
     triggered_at timestamptz,
@@ -152,7 +155,7 @@ CALL open_to_platform('outbox');
 
 CREATE TABLE task_run (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
-    run_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    run_id uuid NOT NULL,
     task text NOT NULL,
     cause text NOT NULL,
     entity text,

@@ -12,7 +12,7 @@ END
 $$;
 
 -- Write messages. A tenant has at most p_bound messages of a task in a queue; the rest is held, and so is
--- whatever is not due or would overtake held ones. Returns the rows that may be sent now.
+-- whatever is not due, would overtake held ones, or is a paused tenant's. Returns the rows that may be sent now.
 CREATE FUNCTION enqueue(p_rows jsonb, p_bound integer) RETURNS SETOF outbox
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,7 +33,7 @@ BEGIN
             SELECT FROM outbox o
             WHERE o.tenant_id = v_lane.tenant_id AND o.task = v_lane.task AND o.lane = v_lane.lane
               AND o.state = 'held' AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
-        ) THEN
+        ) OR EXISTS (SELECT FROM tenants t WHERE t.tenant_id = v_lane.tenant_id AND t.status = 'paused') THEN
             v_free := 0;
         END IF;
         RETURN QUERY
@@ -70,7 +70,7 @@ BEGIN
         SELECT FROM outbox o
         WHERE o.tenant_id = p_tenant AND o.task = p_task AND o.lane = p_lane AND o.state = 'held'
           AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
-    ) THEN
+    ) OR EXISTS (SELECT FROM tenants t WHERE t.tenant_id = p_tenant AND t.status = 'paused') THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant::text || p_task || p_lane, 0));
@@ -101,7 +101,8 @@ LANGUAGE sql AS $$
     WHERE tenant_id = p_tenant AND key = ANY (p_keys) AND state IN ('ready', 'sent');
 $$;
 
--- Take a run: begin it, take it over after its lease, or learn why not. One autocommit statement.
+-- Take a run: begin it, take it over after its lease, or learn why not. One autocommit statement. The run's id is the
+-- beginning of its first message's key, so that it is known before the run begins.
 CREATE FUNCTION claim_run(p_tenant uuid, p_task text, p_cause text, p_key text, p_about jsonb, p_lease_s double precision,
                           p_force boolean)
 RETURNS TABLE (outcome text, run_id uuid, fence bigint, attempt integer, checkpoint jsonb, result jsonb, hops integer,
@@ -128,9 +129,9 @@ BEGIN
                             NULL::integer, NULL::text, NULL::text, NULL::double precision, NULL::jsonb;
         RETURN;
     END IF;
-    INSERT INTO task_run AS r (tenant_id, task, cause, entity, source, correlation_id, state, lease_until, hops,
+    INSERT INTO task_run AS r (tenant_id, run_id, task, cause, entity, source, correlation_id, state, lease_until, hops,
                                parent_run, parent_step, replay_of, accepted_at)
-    VALUES (p_tenant, p_task, p_cause, p_about ->> 'entity', p_about ->> 'source', p_about ->> 'correlation_id',
+    VALUES (p_tenant, left(p_key, 32)::uuid, p_task, p_cause, p_about ->> 'entity', p_about ->> 'source', p_about ->> 'correlation_id',
             'running', clock_timestamp() + make_interval(secs => p_lease_s), coalesce((p_about ->> 'hops')::integer, 0),
             (p_about ->> 'parent_run')::uuid, p_about ->> 'parent_step', (p_about ->> 'replay_of')::uuid,
             (p_about ->> 'accepted_at')::timestamptz)
@@ -322,33 +323,39 @@ BEGIN ATOMIC
            OR c.tenant_id = '00000000-0000-0000-0000-000000000000');
 END;
 
--- Keep a verified webhook and write its messages, once per delivery id. Returns what may be sent now.
+-- Keep a verified webhook and write its messages, once per delivery id. Returns what may be sent now. Of a request
+-- that comes again: whether its body is the first one's, and the messages that were written for that.
 CREATE FUNCTION accept_webhook(p_inbox jsonb, p_body bytea, p_messages jsonb, p_bound integer)
-RETURNS TABLE (duplicate boolean, accepted_inbox_id uuid, ready jsonb)
+RETURNS TABLE (duplicate boolean, accepted_inbox_id uuid, ready jsonb, same_body boolean, written jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_tenant uuid := (p_inbox ->> 'tenant_id')::uuid;
     v_inbox uuid;
+    v_sha256 text;
     v_deliveries integer;
     v_messages jsonb;
 BEGIN
     PERFORM bind_tenant(v_tenant);
-    INSERT INTO webhook_inbox AS i (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body, claim,
-                                    triggered_at)
+    INSERT INTO webhook_inbox AS i (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body, body_sha256,
+                                    claim, triggered_at)
     VALUES (v_tenant, p_inbox ->> 'provider', p_inbox ->> 'app', p_inbox ->> 'event_id', p_inbox ->> 'topic',
-            p_inbox ->> 'shop', p_inbox ->> 'state', p_inbox ->> 'correlation_id', p_body, p_inbox ->> 'claim',
+            p_inbox ->> 'shop', p_inbox ->> 'state', p_inbox ->> 'correlation_id', p_body, p_inbox ->> 'body_sha256', p_inbox ->> 'claim',
             (p_inbox ->> 'triggered_at')::timestamptz)
     ON CONFLICT (tenant_id, app, provider, event_id) DO UPDATE SET deliveries = i.deliveries + 1
-    RETURNING i.inbox_id, i.deliveries INTO v_inbox, v_deliveries;
+    RETURNING i.inbox_id, i.body_sha256, i.deliveries INTO v_inbox, v_sha256, v_deliveries;
     IF v_deliveries > 1 THEN
         -- A copy. What was never sent is sent at once: the first delivery may have died before it could.
-        RETURN QUERY SELECT true, v_inbox, coalesce(jsonb_agg(to_jsonb(o)), '[]')
-        FROM outbox o WHERE o.tenant_id = v_tenant AND o.inbox_id = v_inbox AND o.state = 'ready' AND o.delivery = 0;
+        RETURN QUERY SELECT true, v_inbox,
+                            coalesce(jsonb_agg(to_jsonb(o)) FILTER (WHERE o.state = 'ready' AND o.delivery = 0), '[]'),
+                            v_sha256 IS NOT DISTINCT FROM p_inbox ->> 'body_sha256',
+                            coalesce(jsonb_agg(jsonb_build_object('task', o.task, 'key', o.key) ORDER BY o.task), '[]')
+        FROM outbox o WHERE o.tenant_id = v_tenant AND o.inbox_id = v_inbox;
         RETURN;
     END IF;
     SELECT coalesce(jsonb_agg(m || jsonb_build_object('tenant_id', v_tenant, 'inbox_id', v_inbox)), '[]')
     INTO v_messages FROM jsonb_array_elements(p_messages) m;
-    RETURN QUERY SELECT false, v_inbox, coalesce(jsonb_agg(to_jsonb(e)), '[]') FROM enqueue(v_messages, p_bound) e;
+    RETURN QUERY SELECT false, v_inbox, coalesce(jsonb_agg(to_jsonb(e)), '[]'), true, p_messages
+                 FROM enqueue(v_messages, p_bound) e;
 END
 $$;
 

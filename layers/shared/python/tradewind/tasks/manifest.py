@@ -1,21 +1,24 @@
 """The registry as data: what the ingress functions know of tasks without importing them.
 
-Written when the bundles are built (``ingress/manifest.json``) and read by receiver, fan-out, relay and admin.
+Written when the bundles are built, ``ingress/manifest.json`` for all of them, and ``ingress/payloads.json``, which only
+the platform's API reads: the receiver starts fast.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tradewind.tasks.registry import Registry
 
 FILE = "manifest.json"
+PAYLOADS_FILE = "payloads.json"
 
 
 def describe_registry(registry: Registry) -> dict[str, Any]:
-    """``tasks`` by id (cap, entity, backfill, each_tenant, domain), ``routes`` by provider and topic, ``schedules``."""
+    """``tasks`` by id (cap, entity, backfill, each_tenant, domain), ``routes`` by provider and topic, ``schedules``,
+    ``events`` by type.
+    """
     return {
         "tasks": {
             task.id: {
@@ -30,6 +33,7 @@ def describe_registry(registry: Registry) -> dict[str, Any]:
             for task in registry
         },
         "routes": registry.routes(),
+        "events": registry.events(),
         "schedules": {
             name: {
                 "task": task.id,
@@ -45,11 +49,25 @@ def describe_registry(registry: Registry) -> dict[str, Any]:
     }
 
 
-def write_manifest(registry: Registry, folder: Path) -> Path:
-    """Write the manifest into ``folder`` and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
-    path.write_text(
-        json.dumps(describe_registry(registry), indent=1, sort_keys=True) + "\n", encoding="utf-8"
-    )
-    return path
+def describe_payloads(registry: Registry) -> dict[str, Any]:
+    """Each task's payload as a JSON schema. A field that the payload does not name is refused, where a webhook's
+    body may well have more: our own callers learn of a misspelt name at once.
+    """
+    return {task.id: _closed(task.payload.model_json_schema()) for task in registry}
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(item) for name, item in schema.items()}
+    if closed.get("type") == "object" and isinstance(closed.get("properties", {}), dict):
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def generated_files(registry: Registry) -> dict[str, str]:
+    """File name -> text of everything that lies beside the ingress functions."""
+    described = {FILE: describe_registry(registry), PAYLOADS_FILE: describe_payloads(registry)}
+    return {name: json.dumps(data, indent=1, sort_keys=True) + "\n" for name, data in described.items()}

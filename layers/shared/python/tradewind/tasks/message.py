@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tradewind.clock import parse_instant
 from tradewind.errors import InvalidPayloadError
 
 VERSION = 1
+_KEY = re.compile(r"[0-9a-f]{32}")
 ACCEPTED_VERSIONS = frozenset({1})
 """A worker accepts the present version and the previous one, so that a deployment may overlap."""
 
@@ -140,13 +142,17 @@ def read_message(text: str) -> Message:
 
 
 def check_keys(message: Message) -> None:
-    """Raise InvalidPayloadError where a key column could not hold its value."""
+    """Raise InvalidPayloadError where a key column could not hold its value, or no run's id follows from the key."""
     for name in ("task", "cause", "key", "correlation_id", "entity"):
         value = getattr(message, name)
         if name == "entity" and value is None:
             continue
         if not isinstance(value, str) or "\x00" in value:
             raise InvalidPayloadError(name, f"is {value!r:.40}", "text without a null byte is expected")
+    if not _KEY.match(message.key):
+        raise InvalidPayloadError(
+            "key", f"is {message.key!r:.40}", "at least 32 hexadecimal digits are expected"
+        )
 
 
 def message_from(raw: Mapping[str, Any]) -> Message:
@@ -179,6 +185,11 @@ def _plain(value: Any) -> str | None:
 def message_key(*parts: object) -> str:
     """A message's key: a hash of what makes it the same message, so that writing it twice writes it once."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:40]
+
+
+def run_id_of(key: str) -> UUID:
+    """The id of the run that a message with this key begins."""
+    return UUID(key[:32])
 
 
 def shard_of(ordered_by: str, cap: int) -> int:

@@ -36,7 +36,7 @@ from tradewind.tenancy.database import FenceLostError, Session
 _LEASE_POLL = timedelta(seconds=2)
 _INBOX_BODY = """
 SELECT body, claim FROM webhook_inbox
-WHERE inbox_id = %(inbox_id)s OR (%(inbox_id)s::uuid IS NULL AND event_id = %(event_id)s)
+WHERE provider <> 'api' AND (inbox_id = %(inbox_id)s OR (%(inbox_id)s::uuid IS NULL AND event_id = %(event_id)s))
 ORDER BY received_at DESC LIMIT 1
 """
 
@@ -221,7 +221,11 @@ class Worker:
         )
 
     def _webhook_body(self, message: Message, session: Session) -> Mapping[str, Any] | None:
-        """The body in the message, else the inbox's: a workflow's step finds it by the event that is its cause."""
+        """The body in the message, else the inbox's: a workflow's step finds it by the event that is its cause. What
+        the platform's own applications ask for is no webhook.
+        """
+        if message.source in {Source.EVENT, Source.MANUAL}:
+            return None
         if message.inbox_id is not None and message.payload is not None:
             return message.payload
         if message.inbox_id is None and message.source is not Source.WORKFLOW:
@@ -277,7 +281,7 @@ class Worker:
         now = self._process.clock.now()
         since_accepted = (now - message.accepted_at).total_seconds()
         fields: dict[str, Any] = {"seconds": round((now - begun).total_seconds(), 4)}
-        if ended and message.inbox_id is not None:
+        if ended and message.inbox_id is not None and message.source is Source.WEBHOOK:
             fields |= metric_fields(
                 "WebhookToDone", round(since_accepted * 1000), MILLISECONDS, task=self._task.id
             )

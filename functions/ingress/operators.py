@@ -1,0 +1,38 @@
+"""What every action of an operator is made of: a request whose fields are checked, and the tenant it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from tradewind.errors import NotFoundError
+from tradewind.tenancy.database import Session
+from tradewind.tenancy.tenant import Tenant
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+_FIND_TENANT = """
+SELECT t.tenant_id, t.slug, t.name, t.status, t.zone, t.currency, t.settings, i.shop_domain, i.app
+FROM tenants t
+LEFT JOIN shopify_app_installations i ON i.tenant_id = t.tenant_id AND i.status <> 'uninstalled'
+WHERE t.slug = %(slug)s
+"""
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def find_tenant(session: Session, slug: str) -> Tenant:
+    """Raises NotFoundError."""
+    rows = session.call(_FIND_TENANT, {"slug": slug})
+    if not rows:
+        raise NotFoundError("tenant", slug)
+    return tenant_from(rows[0])
+
+
+def tenant_from(row: Mapping[str, Any]) -> Tenant:
+    return Tenant.from_row({**row, "tenant_id": str(row["tenant_id"])})
