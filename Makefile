@@ -17,7 +17,7 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test check format tasks run tenant credentials build cost
+.PHONY: help install up down status demo test bench bench-report check format tasks run tenant credentials build cost
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its 
 test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
 	@$(VENV)/python -m pytest -q tests/e2e
+
+bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order sync [ONLY=kernel,work MEASURED=1].
+	@$(VENV)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(MEASURED),--write-measured)
+
+bench-report: $(INSTALLED)  ## Draw what the last bench has measured.
+	@$(VENV)/python -m tests.bench --report
 
 check: $(INSTALLED)  ## Format, lint, types, import contracts, unit and contract tests.
 	@$(VENV)/ruff format --check .
@@ -70,5 +76,5 @@ credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=r
 build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
 	@$(VENV)/python -m infra.build
 
-cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE=dev] [TENANTS=10] [LEAN=1].
-	@$(VENV)/python -m infra.cost --stage "$(or $(STAGE),dev)" --tenants "$(or $(TENANTS),10)" $(if $(LEAN),--lean)
+cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE=dev TENANTS=10 LEAN=1 QUIET=1].
+	@$(VENV)/python -m infra.cost --stage "$(or $(STAGE),dev)" --tenants "$(or $(TENANTS),10)" $(if $(LEAN),--lean) $(if $(QUIET),--quiet)

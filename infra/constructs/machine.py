@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Machine(Construct):
-    """Logs every transition without the data: an order's content does not belong in a log. A lean stage logs failures
+    """Logs every transition without the data: an order's content does not belong in a log. A quiet stage logs failures
     only; then the console shows no successful run of an Express machine.
     """
 
@@ -61,7 +61,7 @@ class Machine(Construct):
             role_arn=role.attr_arn,
             definition_string=json.dumps(definition),
             logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
-                level="ERROR" if stack.settings.lean else "ALL",
+                level="ERROR" if stack.settings.quiet else "ALL",
                 include_execution_data=False,
                 destinations=[
                     stepfunctions.CfnStateMachine.LogDestinationProperty(

@@ -78,7 +78,7 @@ class WebhookApi(Construct):
         return self.api.attr_api_endpoint
 
     def _access_logs(self, stack: TradewindStack) -> apigateway.CfnStage.AccessLogSettingsProperty | None:
-        if stack.settings.lean:
+        if stack.settings.quiet:
             return None
         log_group = logs.CfnLogGroup(
             self,

@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--assembly", type=Path, help="a folder of synthesized templates; default: synthesize"
     )
     parser.add_argument("--lean", action="store_true", help="as if the stage were lean")
+    parser.add_argument("--quiet", action="store_true", help="as if the stage were quiet")
     parser.add_argument("--tenants", type=int, default=10, help="tenants that an idle month keeps")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(argv)
     settings = stage_settings(asked.stage, {})
-    settings = replace(settings, lean=True) if asked.lean else settings
+    settings = replace(settings, lean=settings.lean or asked.lean, quiet=settings.quiet or asked.quiet)
     registry = discover(bundles.FUNCTIONS)
     prices, traffic = load_prices(), load_traffic()
     try:

@@ -54,6 +54,22 @@ def test_newer_whole_order_is_taken_from_the_webhook(synced: House) -> None:
     }
 
 
+def test_what_two_topics_tell_of_one_change_is_settled_once(synced: House) -> None:
+    first = synced.run(order_attribution, body())
+    again = synced.run(sync_order, body() | {"note": "another topic's body may differ where nothing is read"})
+    assert isinstance(first, Done)
+    assert isinstance(again, Done)
+    assert (again.result["fetched"], synced.shopify.calls) == (False, [])
+
+
+def test_another_content_of_the_same_instant_is_asked_for(synced: House) -> None:
+    synced.run(order_attribution, body())
+    synced.shopify.put(an_order(tags=("vip", "later"), updated_at=LATER))
+    synced.run(sync_order, body(tags="vip, earlier"))
+    assert synced.shopify.calls == ["find_order 1001"]
+    assert synced.query("SELECT tags FROM orders") == [{"tags": ["vip", "later"]}]
+
+
 def test_both_ways_store_the_same(synced: House) -> None:
     tables = ("orders", "order_line_items", "customers", "attribution_touchpoints", "attribution_results")
 

@@ -53,6 +53,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "gross_revenue_cents": 100,
         "rate": 1000,
         "cents": 0,
+        "only_newer": False,
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
         "opened_at": AT - timedelta(days=900),

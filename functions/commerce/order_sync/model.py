@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,6 +49,7 @@ class OrderState:
     fulfilled_at: datetime | None
     delivered_at: datetime | None
     updated_at: datetime
+    content_hash: str | None = None
 
     @property
     def remaining_cents(self) -> int:
@@ -123,8 +126,34 @@ def visit_of(stored: OrderState) -> ShopifyVisit | None:
     return ShopifyVisit(stored.visited_at, stored.landing_page, stored.referrer_url, stored.utm)
 
 
+def is_same(stored: OrderState, order: ShopifyOrder) -> bool:
+    """Whether an order says just what is stored: two topics often tell of one change, in the same second."""
+    return stored.updated_at == order.updated_at and stored.content_hash == content_hash(order)
+
+
+def content_hash(order: ShopifyOrder) -> str:
+    """A hash of all that an order's webhook tells; a customer's consent and tags it mostly does not."""
+    customers = [
+        {name: value for name, value in row.items() if name not in ("accepts_marketing", "tags")}
+        for row in to_customer_rows(order)
+    ]
+    parts = (
+        _order_row(order),
+        to_line_rows(order),
+        to_refund_rows(order),
+        to_refund_line_rows(order),
+        to_fulfillment_rows(order, ESTIMATED_TRANSIT),
+        customers,
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def to_row(order: ShopifyOrder) -> dict[str, Any]:
     """An order as ``save_orders`` takes it."""
+    return {**_order_row(order), "content_hash": content_hash(order)}
+
+
+def _order_row(order: ShopifyOrder) -> dict[str, Any]:
     visit = order.visit
     return {
         "shopify_order_id": order.id,

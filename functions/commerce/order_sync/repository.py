@@ -319,4 +319,5 @@ def _state(row: Mapping[str, Any] | None) -> OrderState | None:
         fulfilled_at=row["fulfilled_at"],
         delivered_at=row["delivered_at"],
         updated_at=row["shopify_updated_at"],
+        content_hash=row["content_hash"],
     )

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
-from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, newest, visit_of
+from commerce.order_sync.model import ESTIMATED_TRANSIT, OrderState, is_contained, is_same, newest, visit_of
 from commerce.order_sync.payloads import OrderBody, is_whole
 from commerce.order_sync.repository import Orders
 from commerce.order_sync.settlement import Attributed, settle_all
@@ -32,18 +32,16 @@ def contains(stored: OrderState | None, event_at: datetime | None) -> TypeGuard[
     return stored is not None and is_contained(stored.updated_at, event_at)
 
 
-def take_delivered(run: Run, stored: OrderState | None, order_id: int) -> ShopifyOrder | None:
-    """What the webhook delivered, where that is as good as Shopify's answer: newer than what is stored, whole, and
-    without parcels and refunds, whose times and amounts only the API tells exactly. The visit that led to the order is
-    told by the API alone, some time after the order: once fetched it stays.
+def take_delivered(run: Run, stored: OrderState, order_id: int) -> ShopifyOrder | None:
+    """What the webhook delivered, where that is as good as Shopify's answer: whole, and without parcels and refunds,
+    whose times and amounts only the API tells exactly. The visit that led to the order is told by the API alone, some
+    time after the order: once fetched it stays.
     """
     body = run.message.payload
-    if stored is None or stored.visited_at is None or not body or not is_whole(body):
+    if stored.visited_at is None or not body or not is_whole(body):
         return None
     delivered = read_delivered(body, order_id)
-    if delivered is None or delivered.updated_at <= stored.updated_at:
-        return None
-    return replace(delivered, visit=visit_of(stored))
+    return None if delivered is None else replace(delivered, visit=visit_of(stored))
 
 
 def fetch_present(shopify: Shopify, run: Run, order_id: int, event_at: datetime | None) -> ShopifyOrder:
@@ -124,12 +122,15 @@ def sync_and_settle(
     if contains(stored, event_at):
         return stored, None
     backfill = run.source is Source.BACKFILL
-    delivered = take_delivered(run, stored, order_id)
-    if delivered is not None:
-        with db.begin() as tx:
-            present = save_delivered(run, tx, tenant, delivered)
-            if present is not None:
-                return present, settle_all(tx, present, tenant.settings, clock.now(), backfill=backfill)
+    delivered = None if stored is None else take_delivered(run, stored, order_id)
+    if stored is not None and delivered is not None:
+        if is_same(stored, delivered):
+            return stored, None
+        if delivered.updated_at > stored.updated_at:
+            with db.begin() as tx:
+                present = save_delivered(run, tx, tenant, delivered)
+                if present is not None:
+                    return present, settle_all(tx, present, tenant.settings, clock.now(), backfill=backfill)
     order = fetch_present(shopify, run, order_id, event_at)
     with db.begin() as tx:
         state = save(run, tx, tenant, order)

@@ -38,7 +38,6 @@ class Settings:
     time_percent: int
     unsent_after: timedelta
     lost_after: timedelta
-    receiver_database_wait: timedelta
 
     @property
     def queue_prefix(self) -> str:
@@ -101,9 +100,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         time_percent=_whole_number(environment, "TRADEWIND_TIME_PERCENT", 100),
         unsent_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_UNSENT_AFTER_S", 30)),
         lost_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_LOST_AFTER_S", 15 * 60)),
-        receiver_database_wait=timedelta(
-            seconds=_whole_number(environment, "TRADEWIND_RECEIVER_DATABASE_WAIT_S", 1)
-        ),
     )
 
 

@@ -50,6 +50,7 @@ CREATE TABLE orders (
     delivered_at timestamptz,
     cancelled_at timestamptz,
     shopify_updated_at timestamptz NOT NULL,
+    content_hash text,
     synced_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, shopify_order_id),
     CHECK (net_cents = gross_cents - discount_cents),

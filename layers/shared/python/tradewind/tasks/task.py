@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,8 @@ from tradewind.tasks.triggers import TENANT, Cron, Event, Trigger, Webhook
 VISIBILITY_MARGIN = timedelta(seconds=15)
 LEASE_MARGIN = timedelta(seconds=5)
 MAX_TIMEOUT = timedelta(minutes=15)
+_OWN_HANDLER = "_HANDLER"
+"""Set by Lambda: what a function needs is imported while it starts, when it has a whole core, not in its first call."""
 
 
 class NoPayload(BaseModel):
@@ -167,6 +170,10 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
         )
         _check(made)
         REGISTRY.add(made)
+        if os.environ.get(_OWN_HANDLER) == made.handler:
+            from tradewind.tasks.runtime import prepare  # noqa: PLC0415 - in the task's own Lambda alone
+
+            prepare(made)
         return made
 
     return decorate

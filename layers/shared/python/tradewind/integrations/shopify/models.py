@@ -80,7 +80,7 @@ Quantity = Annotated[int, Field(ge=0, le=_MAX_QUANTITY)]
 class Wire(BaseModel):
     """An object of Shopify's answer: camelCase names, unknown fields ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel, defer_build=True)
 
 
 class Identified(Wire):
