@@ -35,7 +35,10 @@ def load_of(registry: Registry, settings: StageSettings) -> Load:
     return Load(
         mappings=mappings,
         concurrency=settings.account_concurrency - settings.concurrency_reserve,
-        connections=connections + (settings.receiver_concurrency or 0) + INGRESS_CONNECTIONS,
+        connections=connections
+        + (settings.receiver_concurrency or 0)
+        + (settings.api_concurrency or 0)
+        + INGRESS_CONNECTIONS,
         max_connections=settings.max_connections,
     )
 

@@ -45,7 +45,7 @@ ACCEPTED = (
     ),
     Accepted(
         _wildcard(r"arn:.*:tradewind-[a-z]+-\*\.fifo"),
-        r"tradewind-[a-z]+-ingress/(receiver|fan-out|relay|admin)/role",
+        r"tradewind-[a-z]+-ingress/(receiver|api|fan-out|relay|admin)/role",
         "these send to every task's queue, and which tasks there are is decided by features that deploy later",
     ),
     Accepted(
@@ -65,8 +65,14 @@ ACCEPTED = (
     ),
     Accepted(
         r"AwsSolutions-APIG4",
-        r".*/webhook-api/route-\d",
+        r".*/http-api/receiver-route-\d",
         "providers sign their webhooks; the receiver verifies the signature before it reads a byte of the body",
+    ),
+    Accepted(
+        r"AwsSolutions-APIG4",
+        r".*/http-api/api-route-[1-4]",
+        "the function looks the tenant's API key up before it reads the body; the document is public; what lies "
+        "below /platform is authorized by IAM",
     ),
     Accepted(
         r"AwsSolutions-SF2",

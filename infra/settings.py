@@ -63,6 +63,8 @@ class StageSettings:
     concurrency_reserve: int = 200
     """Of the account's concurrent executions, what receiver, ingress and manual runs keep for themselves."""
     receiver_concurrency: int | None = 100
+    api_concurrency: int | None = 50
+    """What the platform's own API may use at once: a flood of events leaves webhooks and tasks their room."""
 
     database_min_acu: float = 0.5
     database_max_acu: float = 8
@@ -136,6 +138,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             keep_data=False,
             concurrency_limit=4,
             receiver_concurrency=None,
+            api_concurrency=None,
             **_read_trial(environment),
         )
     if stage == "dev":
@@ -147,6 +150,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             account_concurrency=3000,
             concurrency_reserve=500,
             receiver_concurrency=400,
+            api_concurrency=100,
             database_min_acu=2,
             database_max_acu=32,
             database_readers=1,

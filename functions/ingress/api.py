@@ -1,4 +1,4 @@
-"""The platform's own API: ``POST /events/{type}``, ``POST /tasks/{id}/runs``, ``GET /runs/{id}``.
+"""The platform's own API: ``POST /events/{type}``, ``POST /tasks/{id}/runs``, ``GET /runs/{id}`` and its description.
 
 nobody, or an unknown, expired or revoked key        401
 a key without the scope; a tenant that uninstalled   403
@@ -14,18 +14,20 @@ A tenant's applications come with an API key. The platform's own services come b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from ingress.manifest import Manifest, load_manifest
+from ingress.manifest import Manifest, load_manifest, load_payload_schemas
 from ingress.platform_api.acceptance import Acceptance, Asked, Begun, Payloads
-from ingress.platform_api.answers import RefusedError, answer, refusal
+from ingress.platform_api.answers import RefusedError, answer, answer_text, refusal
 from ingress.platform_api.bodies import read_body, read_idempotency_key
 from ingress.platform_api.callers import PUBLISH, READ, RUN, TENANT_HEADER, Caller, find_caller
+from ingress.platform_api.document import describe_api
 from ingress.platform_api.validation import check_event, check_payload
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
@@ -76,6 +78,10 @@ class Api:
         self._acceptance = Acceptance(settings, dispatcher, payloads, manifest)
         self._manifest = manifest
 
+    @cached_property
+    def _document(self) -> str:
+        return json.dumps(describe_api(self._manifest, load_payload_schemas()), separators=(",", ":"))
+
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; what is refused leaves nothing."""
         route = str(event.get("routeKey", "")).replace(" /platform/", " /")
@@ -90,6 +96,8 @@ class Api:
                     return self._run(event, headers, str(path.get("id")), session)
                 case "GET /runs/{id}":
                     return self._look_up(event, headers, str(path.get("id")), session)
+                case "GET /openapi.json":
+                    return answer_text(self._document)
                 case _:
                     raise RefusedError(HTTPStatus.NOT_FOUND, "no such route", None, "see GET /openapi.json")
         except RefusedError as error:

@@ -1,4 +1,4 @@
-"""The way in: webhook API and receiver, schedule fan-out, relay, dead-letter intake, migrations,
+"""The way in: HTTP API, receiver, the platform's own API, schedule fan-out, relay, dead-letter intake, migrations,
 administration.
 """
 
@@ -16,9 +16,9 @@ from constructs import Construct
 from infra import bundles, grants
 from infra.bundles import Bundle
 from infra.constructs.function import Function, FunctionSpec
+from infra.constructs.http_api import HttpApi
 from infra.constructs.migration_hook import MigrationHook
 from infra.constructs.schedule import SCHEDULED_TIME, Schedule, ScheduleRole
-from infra.constructs.webhook_api import WebhookApi
 from infra.grants import Grant
 from infra.names import queue_arn
 from infra.settings import StageSettings
@@ -65,6 +65,16 @@ class IngressStack(TradewindStack):
                 reserved_concurrency=settings.receiver_concurrency,
             )
         )
+        own_api = self._function(
+            Part(
+                "api",
+                "Takes the platform's own events and task runs, tells the state of a run",
+                timedelta(seconds=8),
+                512,
+                [to_tasks, grants.write_payloads(names)],
+                reserved_concurrency=settings.api_concurrency,
+            )
+        )
         self._function(
             Part(
                 "fan-out", "Turns a schedule into one run per tenant", timedelta(seconds=60), 512, [to_tasks]
@@ -96,8 +106,10 @@ class IngressStack(TradewindStack):
                 [to_tasks, key],
             )
         )
-        api = WebhookApi(self, receiver)
-        CfnOutput(self, "WebhookUrl", value=api.url, description="Base URL: /webhooks/shopify comes after it")
+        api = HttpApi(self, receiver, own_api)
+        CfnOutput(
+            self, "WebhookUrl", value=api.url, description="Base URL of /webhooks, /events, /tasks and /runs"
+        )
         self._relay_schedule(relay)
         if not settings.is_local:
             kernel, roles = bundles.kernel_bundle(settings.runtime), bundles.roles_bundle(settings.runtime)

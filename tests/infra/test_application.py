@@ -11,6 +11,8 @@ import pytest
 from infra import bundles
 from infra.app import build, new_app
 from infra.settings import stage_settings
+from ingress.manifest import load_manifest, load_payload_schemas
+from ingress.platform_api.document import describe_api
 from tradewind.tasks.registry import Registry
 
 from .conftest import FIXTURE, Application, readable
@@ -223,6 +225,7 @@ def test_the_local_stage_runs_the_work_trees_kernel_on_the_projects_interpreter(
         ("bazaar-commission", "the-app_database_url"),
         ("bazaar-sweep", "the-platform_database_url"),
         ("ingress-receiver", "the-platform_database_url"),
+        ("ingress-api", "the-platform_database_url"),
         ("ingress-migrate", "the-owner_database_url"),
     ],
 )
@@ -251,6 +254,7 @@ def test_the_workflows_starter_waits_longer_than_the_machine_runs(dev: Applicati
     ("name", "timeout", "reserved"),
     [
         ("receiver", 5, 100),
+        ("api", 8, 50),
         ("fan-out", 60, None),
         ("relay", 50, None),
         ("dead-letter-intake", 60, None),
@@ -265,12 +269,50 @@ def test_ingress_functions(dev: Application, name: str, timeout: int, reserved: 
     assert function.get("ReservedConcurrentExecutions") == reserved
 
 
-def test_webhooks_reach_the_receiver_by_provider_and_app(dev: Application) -> None:
-    routes = {each["RouteKey"] for each in dev.of_type("AWS::ApiGatewayV2::Route")}
-    assert routes == {"POST /webhooks/{provider}", "POST /webhooks/{provider}/{app}"}
+def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev: Application) -> None:
+    integrations = {
+        logical_id: readable(resource["Properties"]["IntegrationUri"])
+        for _, logical_id, resource in dev.everything
+        if resource["Type"] == "AWS::ApiGatewayV2::Integration"
+    }
+    found = {}
+    for route in dev.of_type("AWS::ApiGatewayV2::Route"):
+        target = readable(route["Target"])
+        [function] = [uri for logical_id, uri in integrations.items() if logical_id in target]
+        kind = "receiver" if "receiver" in function else "api"
+        found[route["RouteKey"]] = (kind, route["AuthorizationType"])
+    assert found == {
+        "POST /webhooks/{provider}": ("receiver", "NONE"),
+        "POST /webhooks/{provider}/{app}": ("receiver", "NONE"),
+        "POST /events/{type}": ("api", "NONE"),
+        "POST /tasks/{id}/runs": ("api", "NONE"),
+        "GET /runs/{id}": ("api", "NONE"),
+        "GET /openapi.json": ("api", "NONE"),
+        "POST /platform/events/{type}": ("api", "AWS_IAM"),
+        "POST /platform/tasks/{id}/runs": ("api", "AWS_IAM"),
+        "GET /platform/runs/{id}": ("api", "AWS_IAM"),
+    }
     stage = dev.one("AWS::ApiGatewayV2::Stage")
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 500
     assert not re.search("ip|header|agent", stage["AccessLogSettings"]["Format"], re.IGNORECASE)
+
+
+def test_document_describes_the_routes_and_no_others(dev: Application) -> None:
+    """A path for each event type and task, each of which one route of the template leads in."""
+    routes = {each["RouteKey"] for each in dev.of_type("AWS::ApiGatewayV2::Route")}
+    patterns = {
+        route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route)) for route in routes if "/webhooks/" not in route
+    }
+    described = describe_api(load_manifest(), load_payload_schemas())
+    taken: set[str] = set()
+    for path, operations in described["paths"].items():
+        for method in operations:
+            leading = [
+                route for route, pattern in patterns.items() if pattern.fullmatch(f"{method.upper()} {path}")
+            ]
+            assert len(leading) == 1, path
+            taken |= set(leading)
+    assert taken == set(patterns)
 
 
 def test_production_keeps_its_data(dev: Application, prod: Application) -> None:

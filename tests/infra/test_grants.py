@@ -152,6 +152,7 @@ def test_each_task_reads_the_login_of_its_own_database_role(application: Applica
     ("function", "logins"),
     [
         ("receiver", ["platform"]),
+        ("api", ["platform"]),
         ("fan-out", ["platform"]),
         ("relay", ["platform"]),
         ("dead-letter-intake", ["platform"]),

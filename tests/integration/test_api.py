@@ -13,7 +13,8 @@ import pytest
 
 from infra.local.postgres import DatabaseUrls
 from ingress.api import Api
-from ingress.manifest import Manifest, load_manifest
+from ingress.manifest import Manifest, load_manifest, load_payload_schemas
+from ingress.platform_api.document import describe_api
 from ingress.relay import Relay
 from tests.integration.desk import INGEST, LIMIT, ROLE, TOUCH, Desk
 from tradewind.tasks.message import run_id_of
@@ -296,3 +297,13 @@ def test_lost_message_is_sent_again_by_the_relay(desk: Desk) -> None:
     with desk.platform.session() as session:
         assert Relay(desk.platform, load_manifest(), session).send_lost(timedelta()) == 1
     assert desk.queues.sent[0].body == desk.queues.sent[1].body
+
+
+def test_document_is_served_to_anybody(desk: Desk) -> None:
+    reply = desk.ask("GET /openapi.json", "", token=None, key=None)
+    assert (reply.status, reply.body["openapi"]) == (200, "3.1.0")
+    assert reply.body == json.loads(json.dumps(describe_api(load_manifest(), load_payload_schemas())))
+
+
+def test_route_that_is_none_is_said_so(desk: Desk) -> None:
+    assert desk.ask("GET /events/{type}", "touchpoint.recorded").status == 404

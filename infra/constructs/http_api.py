@@ -1,8 +1,9 @@
-"""The HTTP API through which providers reach the receiver."""
+"""The HTTP API: providers reach the receiver through it, the platform's own applications and services its own API."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aws_cdk import Aws, RemovalPolicy
@@ -16,7 +17,12 @@ from infra.constructs.function import Function
 if TYPE_CHECKING:
     from infra.stacks.base import TradewindStack
 
-ROUTES = ("POST /webhooks/{provider}", "POST /webhooks/{provider}/{app}")
+WEBHOOK_ROUTES = ("POST /webhooks/{provider}", "POST /webhooks/{provider}/{app}")
+KEY_ROUTES = ("POST /events/{type}", "POST /tasks/{id}/runs", "GET /runs/{id}")
+"""A tenant's applications, by API key."""
+PUBLIC_ROUTES = ("GET /openapi.json",)
+IAM_ROUTES = tuple(route.replace(" /", " /platform/") for route in KEY_ROUTES)
+"""The platform's own services, by IAM."""
 LOCAL_API_ID = "tradewind"
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
@@ -32,49 +38,55 @@ ACCESS_LOG_FIELDS = {
 """No address and no header: they may name a person."""
 
 
-class WebhookApi(Construct):
-    """``POST /webhooks/{provider}`` and ``/webhooks/{provider}/{app}``, throttled, with access logs."""
+class HttpApi(Construct):
+    """Every route of the deployment, throttled, with access logs."""
 
-    def __init__(self, stack: TradewindStack, receiver: Function) -> None:
-        super().__init__(stack, "webhook-api")
+    def __init__(self, stack: TradewindStack, receiver: Function, api: Function) -> None:
+        super().__init__(stack, "http-api")
         self.api = apigateway.CfnApi(
             self,
             "api",
-            name=stack.names.of("webhooks"),
-            description="Webhooks of commerce, mail and payment providers",
+            name=stack.names.of("api"),
+            description="Providers' webhooks; the platform's own events, task runs and their states",
             protocol_type="HTTP",
             tags={"ms-custom-id": LOCAL_API_ID} if stack.settings.is_local else None,
         )
+        self._connect("receiver", receiver, WEBHOOK_ROUTES, "*/webhooks/*")
+        self._connect("api", api, (*KEY_ROUTES, *PUBLIC_ROUTES), "*")
+        self._stage(stack)
+
+    def _connect(self, name: str, function: Function, routes: Sequence[str], path: str) -> None:
+        """Lead routes to a function, the API's own also from below ``/platform``, where AWS checks who signed."""
         integration = apigateway.CfnIntegration(
             self,
-            "receiver",
+            f"{name}-integration",
             api_id=self.api.ref,
             integration_type="AWS_PROXY",
-            integration_uri=receiver.resource.attr_arn,
+            integration_uri=function.resource.attr_arn,
             payload_format_version="2.0",
             timeout_in_millis=10_000,
         )
-        for at, route in enumerate(ROUTES):
+        for at, route in enumerate((*routes, *(IAM_ROUTES if name == "api" else ()))):
             apigateway.CfnRoute(
                 self,
-                f"route-{at + 1}",
+                f"{name}-route-{at + 1}",
                 api_id=self.api.ref,
                 route_key=route,
                 target=f"integrations/{integration.ref}",
+                authorization_type="AWS_IAM" if route in IAM_ROUTES else "NONE",
             )
-        self._stage(stack)
         lambda_.CfnPermission(
             self,
-            "may-invoke-receiver",
+            f"may-invoke-{name}",
             action="lambda:InvokeFunction",
-            function_name=receiver.resource.ref,
+            function_name=function.resource.ref,
             principal="apigateway.amazonaws.com",
-            source_arn=f"arn:{Aws.PARTITION}:execute-api:{Aws.REGION}:{Aws.ACCOUNT_ID}:{self.api.ref}/*/*/webhooks/*",
+            source_arn=f"arn:{Aws.PARTITION}:execute-api:{Aws.REGION}:{Aws.ACCOUNT_ID}:{self.api.ref}/*/{path}",
         )
 
     @property
     def url(self) -> str:
-        """The base URL; ``/webhooks/...`` comes after it."""
+        """The base URL; ``/webhooks/...``, ``/events/...`` come after it."""
         return self.api.attr_api_endpoint
 
     def _access_logs(self, stack: TradewindStack) -> apigateway.CfnStage.AccessLogSettingsProperty | None:
@@ -83,7 +95,7 @@ class WebhookApi(Construct):
         log_group = logs.CfnLogGroup(
             self,
             "access-logs",
-            log_group_name=f"/aws/vendedlogs/{stack.names.of('webhooks')}",
+            log_group_name=f"/aws/vendedlogs/{stack.names.of('api')}",
             retention_in_days=stack.settings.log_retention_days,
         )
         log_group.apply_removal_policy(RemovalPolicy.DESTROY)

@@ -1,0 +1,80 @@
+"""The API's document: valid, complete, and true to what the API does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import fastjsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from ingress.manifest import load_manifest, load_payload_schemas
+from ingress.platform_api.document import REFUSALS, describe_api
+from tests.conftest import ROOT
+from tradewind.contracts.events import EVENTS
+from tradewind.tasks.registry import discover
+
+MANIFEST = load_manifest()
+REGISTRY = discover(ROOT / "functions")
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe_api(MANIFEST, load_payload_schemas())))
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def schema_of(path: str) -> dict[str, Any]:
+    """A request's schema, with the document's components, so that it can be asked by itself."""
+    body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return {**body, "components": DOCUMENT["components"]}
+
+
+def test_document_is_valid_openapi() -> None:
+    validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
+
+
+@pytest.mark.parametrize("prefix", ["", "/platform"])
+def test_each_event_type_and_task_has_a_path(prefix: str) -> None:
+    wanted = {f"{prefix}/events/{kind}" for kind in EVENTS}
+    wanted |= {f"{prefix}/tasks/{task}/runs" for task in MANIFEST.tasks} | {f"{prefix}/runs/{{id}}"}
+    own = {path for path in DOCUMENT["paths"] if path.startswith("/platform") == bool(prefix)}
+    assert own - {"/openapi.json"} == wanted
+
+
+def test_each_operation_says_who_may_and_how_it_may_end() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(set(names)) == len(names)
+    for path, method, operation in operations():
+        schemes = {name for each in operation["security"] for name in each}
+        assert schemes == (
+            set() if path == "/openapi.json" else {"iam"} if path.startswith("/platform") else {"apiKey"}
+        )
+        ends = set(operation["responses"])
+        assert ends >= ({"202", *REFUSALS} if method == "post" else {"200", "429"})
+
+
+@pytest.mark.parametrize("task", [task for task in MANIFEST.tasks if not task.startswith("test-")])
+def test_tasks_sample_is_what_its_path_takes(task: str) -> None:
+    """A sample may be a webhook's body; then it is what the task reads of it."""
+    domain = MANIFEST.tasks[task]["domain"]
+    sample = json.loads((ROOT / "events" / domain / f"{task}.json").read_text())["payload"]
+    read = REGISTRY.get(task).payload.model_validate(sample).model_dump(mode="json")
+    check = fastjsonschema.compile(schema_of(f"/tasks/{task}/runs"), use_default=False)
+    check(read)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        check({**read, "no_such_field": 1})
+
+
+def test_an_events_definitions_are_found_among_the_components() -> None:
+    check = fastjsonschema.compile(schema_of("/events/touchpoint.recorded"), use_default=False)
+    touch = {"occurred_at": "2026-11-20T12:00:00Z", "visitor_id": "v", "utm": {"source": "x"}}
+    check(touch)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        check({**touch, "utm": {"sauce": "x"}})
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        check({"occurred_at": "2026-11-20T12:00:00Z"})
