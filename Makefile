@@ -17,7 +17,8 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test bench bench-report check format tasks run tenant credentials build cost
+.PHONY: help install up down status demo test bench bench-report check format tasks run runs replay pause resume \
+        pauses drain tenant credentials build cost
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,26 @@ tasks: $(INSTALLED)  ## Print every task and schedule, one JSON object a line.
 
 run: $(INSTALLED)  ## Run one task: TASK=commerce-sync-order TENANT=acme EVENT=events/commerce/commerce-sync-order.json
 	@$(VENV)/python -m infra.operate run --task "$(TASK)" --tenant "$(TENANT)" --event "$(EVENT)"
+
+runs: $(INSTALLED)  ## Find runs with their errors: [TENANT=] [TASK=] [STATE=failed] [ORDER=1001] [CORRELATION=] [ERROR=] [SINCE=] [UNTIL=]
+	@$(VENV)/python -m infra.operate runs --tenant "$(TENANT)" --task "$(TASK)" --state "$(STATE)" --entity "$(ORDER)" \
+		--correlation-id "$(CORRELATION)" --error-class "$(ERROR)" --since "$(SINCE)" --until "$(UNTIL)"
+
+replay: $(INSTALLED)  ## Replay dead letters: [TENANT=] [TASK=] [ERROR=] [SINCE=] [UNTIL=] [RATE=10 a second] [DRY_RUN=1]
+	@$(VENV)/python -m infra.operate replay --tenant "$(TENANT)" --task "$(TASK)" --error-class "$(ERROR)" \
+		--since "$(SINCE)" --until "$(UNTIL)" $(if $(RATE),--rate $(RATE)) $(if $(DRY_RUN),--dry-run)
+
+pause: $(INSTALLED)  ## Pause: [TENANT=acme] [TASK=commerce-sync-order] or SCHEDULE=..., and REASON="..."
+	@$(VENV)/python -m infra.operate pause --tenant "$(TENANT)" --task "$(TASK)" --schedule "$(SCHEDULE)" --reason "$(REASON)"
+
+resume: $(INSTALLED)  ## Resume: [TENANT=acme] [TASK=commerce-sync-order] or SCHEDULE=...
+	@$(VENV)/python -m infra.operate resume --tenant "$(TENANT)" --task "$(TASK)" --schedule "$(SCHEDULE)"
+
+pauses: $(INSTALLED)  ## List what is paused, by whom and why.
+	@$(VENV)/python -m infra.operate pauses
+
+drain: $(INSTALLED)  ## Wait until nothing is left to work; of what is paused, until nothing is at work: [TENANT=] [TASK=]
+	@$(VENV)/python -m infra.operate drain --tenant "$(TENANT)" --task "$(TASK)"
 
 tenant: $(INSTALLED)  ## Register a tenant: SLUG=acme SHOP=acme.myshopify.com, its secrets as JSON on standard input.
 	@$(VENV)/python -m infra.operate tenant --slug "$(SLUG)" --shop "$(SHOP)"

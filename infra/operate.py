@@ -1,5 +1,5 @@
-"""What a person does to a running stage from the command line: run a task, register a tenant, store secrets,
-replay.
+"""What a person does to a running stage from the command line: run a task, find runs, pause, resume, drain, replay,
+register a tenant, store secrets.
 
 The stage is the running local cloud, or the one that ``STAGE`` names in the AWS account of the present
 credentials.
@@ -13,6 +13,7 @@ import getpass
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from infra.local import find_state
 
 SHOPIFY_SECRETS = ("app_secret", "access_token", "refresh_token")
 _USAGE, _REFUSED = 2, 1
+MIN_RATE, MAX_RATE = 0.001, 1000
+"""Messages a second that a replay may be asked for; a page holds at most 1,000."""
+DRAIN_POLL_S = 2.0
 
 
 class OperateError(Exception):
@@ -34,10 +38,12 @@ class OperateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that answers: its Lambda client and, where it is known, the address of its webhooks."""
+    """A stage that answers: its Lambda and Step Functions clients and, where it is known, its webhooks' address."""
 
     name: str
     functions: Any
+    machines: Any
+    account: str
     webhook_url: str | None
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
@@ -53,27 +59,53 @@ class Stage:
             raise OperateError(f"{result.get('errorType')}: {result.get('errorMessage')}")
         return result
 
+    def execute(self, machine: str, document: Mapping[str, Any]) -> Any:
+        """Start a Standard state machine, wait for its end and return its output. Raises OperateError."""
+        region = self.machines.meta.region_name
+        name = f"tradewind-{self.name}-{machine}"
+        arn = f"arn:aws:states:{region}:{self.account}:stateMachine:{name}"
+        try:
+            started = self.machines.start_execution(stateMachineArn=arn, input=json.dumps(document))
+            sys.stderr.write(f"started {started['executionArn']}\n")
+            while True:
+                ended = self.machines.describe_execution(executionArn=started["executionArn"])
+                if ended["status"] != "RUNNING":
+                    break
+                time.sleep(DRAIN_POLL_S)
+        except (BotoCoreError, ClientError) as error:
+            raise OperateError(f"{name} cannot be started: {error}") from error
+        if ended["status"] != "SUCCEEDED":
+            raise OperateError(f"{name} {ended['status']}: {ended.get('error')}: {ended.get('cause')}")
+        return json.loads(ended["output"])
+
 
 def find_stage() -> Stage:
     """The stage that ``STAGE`` names, else the running local cloud. Raises OperateError."""
     config = Config(read_timeout=900, retries={"max_attempts": 0})
     wanted = os.environ.get("STAGE", "local")
     if wanted != "local":
-        return Stage(wanted, boto3.client("lambda", config=config), os.environ.get("WEBHOOK_URL"))
+        account = boto3.client("sts").get_caller_identity()["Account"]
+        functions, machines = (
+            boto3.client(service, config=config) for service in ("lambda", "stepfunctions")
+        )
+        return Stage(wanted, functions, machines, account, os.environ.get("WEBHOOK_URL"))
     state = find_state()
     if state is None:
         raise OperateError(
             "no local cloud is running; start one with `make up`, or name a deployed one: STAGE=dev"
         )
-    client = boto3.client(
-        "lambda",
-        endpoint_url=state.aws_endpoint_url,
-        region_name=state.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - the local cloud knows no secrets
-        config=config,
+    functions, machines = (
+        boto3.client(
+            service,
+            endpoint_url=state.aws_endpoint_url,
+            region_name=state.region,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the local cloud knows no secrets
+            config=config,
+        )
+        for service in ("lambda", "stepfunctions")
     )
-    return Stage("local", client, state.webhook_url)
+    return Stage("local", functions, machines, state.account, state.webhook_url)
 
 
 def read_secrets(names: Sequence[str]) -> dict[str, str]:
@@ -137,10 +169,64 @@ def store_credentials(arguments: argparse.Namespace) -> Any:
 
 
 def replay_dead_letters(arguments: argparse.Namespace) -> Any:
-    filters = {name: getattr(arguments, name) for name in ("tenant", "task", "error_class", "since", "until")}
-    request = {name: value for name, value in filters.items() if value}
-    request |= {"action": "replay-dead-letters", "dry_run": arguments.dry_run, "limit": arguments.limit}
-    return find_stage().invoke("ingress-admin", {**request, "actor": getpass.getuser()})
+    """Replay dead letters; at a rate through the state machine, which goes on when this command is stopped."""
+    request = _given(arguments, "tenant", "task", "error_class", "since", "until")
+    request |= {"dry_run": arguments.dry_run, "actor": getpass.getuser()}
+    stage = find_stage()
+    if arguments.rate is None or arguments.dry_run:
+        asked = {**request, "action": "replay-dead-letters", "limit": arguments.limit}
+        return stage.invoke("ingress-admin", asked)
+    return stage.execute("replay-dead-letters", {**request, **pages_at(arguments.rate)})
+
+
+def pages_at(rate: float) -> dict[str, int]:
+    """Pages and the wait between them that make ``rate`` messages a second. Raises OperateError."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise OperateError(f"RATE={rate:g} must lie between {MIN_RATE} and {MAX_RATE} messages a second")
+    wait = 1 if rate >= 1 else round(1 / rate)
+    return {"limit": max(1, round(rate * wait)), "wait_s": wait}
+
+
+def find_runs(arguments: argparse.Namespace) -> Any:
+    """Find runs with their errors: by tenant, task, state, entity (an order's id), correlation id, error, time."""
+    filters = ("tenant", "task", "state", "entity", "correlation_id", "error_class", "since", "until")
+    request = {"action": "find-runs", "limit": arguments.limit, **_given(arguments, *filters)}
+    return find_stage().invoke("ingress-admin", request)
+
+
+def pause(arguments: argparse.Namespace) -> Any:
+    """Pause a tenant, a task (of one tenant or all) or a schedule."""
+    request = _given(arguments, "tenant", "task", "schedule", "reason")
+    return find_stage().invoke("ingress-admin", {"action": "pause", "actor": getpass.getuser(), **request})
+
+
+def resume(arguments: argparse.Namespace) -> Any:
+    """Resume what was paused, and release what was held meanwhile."""
+    request = _given(arguments, "tenant", "task", "schedule")
+    return find_stage().invoke("ingress-admin", {"action": "resume", "actor": getpass.getuser(), **request})
+
+
+def list_pauses(_: argparse.Namespace) -> Any:
+    """List what is paused, by whom and why."""
+    return find_stage().invoke("ingress-admin", {"action": "list-pauses"})
+
+
+def drain(arguments: argparse.Namespace) -> Any:
+    """Show what waits and is at work until nothing is left; of what is paused, until nothing is at work."""
+    stage, request = find_stage(), {"action": "queue-state", **_given(arguments, "tenant", "task")}
+    deadline = time.monotonic() + arguments.seconds
+    while not (state := stage.invoke("ingress-admin", request))["drained"]:
+        sys.stderr.write(f"in flight {state['in_flight']}, held {state['held']}\n")
+        if time.monotonic() > deadline:
+            raise OperateError(
+                f"not empty after {arguments.seconds} s: {json.dumps(state['queues'][:5])}; pause it first to cut over"
+            )
+        time.sleep(DRAIN_POLL_S)
+    return state
+
+
+def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(arguments, name))}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,6 +249,19 @@ def _parser() -> argparse.ArgumentParser:
     replay = command("replay", replay_dead_letters, tenant="", task="", error_class="", since="", until="")
     replay.add_argument("--dry-run", action="store_true", help="only count")
     replay.add_argument("--limit", type=int, default=100)
+    replay.add_argument("--rate", type=float, help="messages a second; all of them, page by page")
+    runs = command(
+        "runs",
+        find_runs,
+        **dict.fromkeys(
+            ("tenant", "task", "state", "entity", "correlation_id", "error_class", "since", "until"), ""
+        ),
+    )
+    runs.add_argument("--limit", type=int, default=20)
+    command("pause", pause, "reason", tenant="", task="", schedule="")
+    command("resume", resume, tenant="", task="", schedule="")
+    command("pauses", list_pauses)
+    command("drain", drain, tenant="", task="").add_argument("--seconds", type=int, default=600)
     return parser
 
 

@@ -15,8 +15,10 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from ingress.api_keys import create_api_key, list_api_keys, revoke_api_key, rotate_api_key
 from ingress.manifest import load_manifest
 from ingress.operators import Name, Request, Slug, find_tenant, tenant_from
+from ingress.pauses import list_pauses, pause, resume
 from ingress.platform import Platform, current_platform
 from ingress.replay import ReplayFilter, replay
+from ingress.runs import find_runs, queue_state
 from tradewind.clock import SystemClock
 from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
 from tradewind.errors import InvalidPayloadError
@@ -38,7 +40,8 @@ ShopDomain = Annotated[
 _UPSERT_TENANT = """
 INSERT INTO tenants AS t (slug, name, zone, currency, settings)
 VALUES (%(slug)s, %(name)s, %(zone)s, %(currency)s, %(settings)s)
-ON CONFLICT (slug) DO UPDATE SET status = 'active', settings = t.settings || excluded.settings, updated_at = now()
+ON CONFLICT (slug) DO UPDATE SET settings = t.settings || excluded.settings, updated_at = now(),
+    status = CASE t.status WHEN 'paused' THEN 'paused' ELSE 'active' END
 RETURNING tenant_id, slug, name, status, zone, currency, settings
 """
 _INSTALL = """
@@ -230,6 +233,11 @@ ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] =
     "store-credentials": store_credentials,
     "list-tenants": list_tenants,
     "replay-dead-letters": replay_dead_letters,
+    "find-runs": find_runs,
+    "queue-state": queue_state,
+    "pause": pause,
+    "resume": resume,
+    "list-pauses": list_pauses,
     "create-api-key": create_api_key,
     "rotate-api-key": rotate_api_key,
     "revoke-api-key": revoke_api_key,

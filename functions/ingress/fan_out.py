@@ -25,6 +25,7 @@ from tradewind.tenancy.directory import PostgresTenantDirectory
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
 PAGE = 1000
+_PAUSED = "SELECT actor FROM pauses WHERE kind = 'schedule' AND name = %(schedule)s"
 TENANT_ZONE = "tenant"
 
 _COUNT = "SELECT count(*)::integer AS tenants FROM tenants WHERE status = 'active'"
@@ -116,6 +117,9 @@ class FanOut:
         cap = int(self._manifest.tasks[about["task"]]["cap"])
         with self._platform.session() as session:
             db = PlatformDb(session)
+            if session.call(_PAUSED, {"schedule": schedule}):
+                log_line("warning", "schedule is paused, nothing written", schedule=schedule)
+                return {"schedule": schedule, "written": 0, "released": 0, "paused": True}
             if about["zone"] == TENANT_ZONE:
                 written = self._fire_local(db, schedule, about, cap, now)
             else:
@@ -126,7 +130,7 @@ class FanOut:
             released = self._platform.release(session, limit=500)
         log_line("info", "schedule fanned out", schedule=schedule, written=written, released=released)
         count_line("ScheduleFired", schedule=schedule)
-        return {"schedule": schedule, "written": written, "released": released}
+        return {"schedule": schedule, "written": written, "released": released, "paused": False}
 
     def _fire(self, db: PlatformDb, fired: Fired) -> int:
         if not fired.about["each_tenant"]:

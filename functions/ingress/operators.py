@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from tradewind.errors import NotFoundError
-from tradewind.tenancy.database import Session
+from tradewind.tenancy.database import Jsonb, Session, Transaction
 from tradewind.tenancy.tenant import Tenant
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -22,6 +22,11 @@ WHERE t.slug = %(slug)s
 """
 
 
+_NOTE = """
+INSERT INTO operator_audit (actor, action, details, reason) VALUES (%(actor)s, %(action)s, %(details)s, %(reason)s)
+"""
+
+
 class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -32,6 +37,14 @@ def find_tenant(session: Session, slug: str) -> Tenant:
     if not rows:
         raise NotFoundError("tenant", slug)
     return tenant_from(rows[0])
+
+
+def note(
+    transaction: Transaction, actor: str, action: str, details: Mapping[str, Any], reason: str | None
+) -> None:
+    """Write down who did what and why, in the transaction that does it."""
+    values = {"actor": actor, "action": action, "details": Jsonb(dict(details)), "reason": reason}
+    transaction.execute(_NOTE, values)
 
 
 def tenant_from(row: Mapping[str, Any]) -> Tenant:

@@ -18,10 +18,10 @@ from tradewind.tenancy.secrets import database_url
 _WAITING = """
 SELECT tenant_id, task, lane FROM (
     SELECT o.tenant_id, o.task, o.lane, min(o.created_at) AS oldest
-    FROM outbox o JOIN tenants t ON t.tenant_id = o.tenant_id AND t.status <> 'paused'
+    FROM outbox o
     WHERE o.state = 'held' AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
     GROUP BY 1, 2, 3
-) w ORDER BY oldest LIMIT 500
+) w WHERE NOT is_paused(tenant_id, task) ORDER BY oldest LIMIT 500
 """
 _ADMIT = """
 SELECT set_config('app.tenant_id', %(tenant)s::text, true), a.*

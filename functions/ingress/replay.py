@@ -49,8 +49,7 @@ WHERE tenant_id = %(tenant_id)s AND task = %(task)s AND cause LIKE %(pattern)s
 """
 _ENQUEUE = "SELECT * FROM enqueue(%(rows)s, %(bound)s)"
 _AUDIT = """
-INSERT INTO dead_letter_audit (actor, action, filters, matched, replayed)
-VALUES (%(actor)s, %(action)s, %(filters)s, %(matched)s, %(replayed)s)
+INSERT INTO operator_audit (actor, action, details) VALUES (%(actor)s, 'replay', %(details)s)
 """
 
 
@@ -105,12 +104,10 @@ def replay(
             _AUDIT,
             {
                 "actor": actor,
-                "action": "replay",
-                "filters": Jsonb(
+                "details": Jsonb(
                     {name: None if value is None else str(value) for name, value in asdict(chosen).items()}
+                    | {"matched": counted["matched"], "replayed": len(taken)}
                 ),
-                "matched": counted["matched"],
-                "replayed": len(taken),
             },
         )
     session.settle()

@@ -210,10 +210,11 @@ def test_an_order_that_fails_for_good_lets_its_group_go_on_and_is_replayed(
     (letter,) = tenant.rows("dead_letter")
     assert letter["state"] == "replayed"
     audit = cloud.query(
-        "SELECT action, matched, replayed FROM dead_letter_audit WHERE filters ->> 'tenant_id' = %s",
+        "SELECT action, details ->> 'matched' AS matched, details ->> 'replayed' AS replayed FROM operator_audit"
+        " WHERE details ->> 'tenant_id' = %s",
         str(tenant.id),
     )
-    assert audit == [{"action": "replay", "matched": 1, "replayed": 1}]
+    assert audit == [{"action": "replay", "matched": "1", "replayed": "1"}]
 
 
 def same_group(number: int, other: int) -> bool:

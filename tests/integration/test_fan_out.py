@@ -41,7 +41,7 @@ def test_each_active_tenant_gets_one_message_however_often_the_clock_fires(
 def test_due_times_of_a_crowd_are_spread_within_the_period(hq: Headquarters, crowd: int) -> None:
     begun = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) + HOUR
     answer = fire(hq, a_manifest(), begun)
-    assert answer == {"schedule": "hourly", "written": crowd, "released": 0}
+    assert answer == {"schedule": "hourly", "written": crowd, "released": 0, "paused": False}
     [row] = hq.house.query(
         "SELECT min(due_at) AS first, max(due_at) AS last, count(DISTINCT due_at)::int AS n FROM outbox"
     )

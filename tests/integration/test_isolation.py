@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
 PLATFORM_TABLES = {
     "dead_letter",
     "outbox",
+    "pauses",
     "schedule_due",
     "schedule_next_run",
     "schedule_slot",
@@ -28,11 +29,11 @@ PLATFORM_TABLES = {
     "webhook_inbox",
 }
 """What the platform's own functions see of every tenant; nothing of a tenant's business is among it."""
-DIRECTORY = {"tenants", "shopify_app_installations", "credentials", "api_keys"}
+DIRECTORY = {"pauses", "tenants", "shopify_app_installations", "credentials", "api_keys"}
 """What the owner's look-up functions read."""
 ONE_TENANT_AT_A_TIME = {"credentials", "api_keys"}
 """What the platform's own functions see of the tenant that they are bound to."""
-WITHOUT_TENANT = {"dead_letter_audit"}
+WITHOUT_TENANT = {"operator_audit"}
 
 
 def test_each_table_with_a_tenant_forces_row_level_security_by_the_same_rule(world: World) -> None:
@@ -199,7 +200,7 @@ def test_application_cannot_become_another_role(world: World, role: str) -> None
         "SET session_replication_role = replica",
         "CALL protect('orders')",
         "CALL open_to_platform('orders')",
-        "SELECT * FROM dead_letter_audit",
+        "SELECT * FROM operator_audit",
         "SELECT * FROM find_shop('shopify', 'default', 'text-2')",
         "SELECT * FROM accept_webhook('{}', '', '[]', 1)",
         "INSERT INTO tenants (slug, name) VALUES ('new', 'New')",

@@ -74,7 +74,7 @@ def test_dry_run_counts_and_changes_nothing(hq: Headquarters, broken: Task) -> N
         "done": True,
     }
     assert hq.count("dead_letter", "state = 'open'") == 4
-    assert (hq.queues.sent, hq.count("dead_letter_audit"), hq.count("outbox")) == ([], 0, 0)
+    assert (hq.queues.sent, hq.count("operator_audit"), hq.count("outbox")) == ([], 0, 0)
 
 
 def test_replay_is_a_linked_run_of_its_own_whose_effects_are_not_doubled(
@@ -103,8 +103,14 @@ def test_replay_is_a_linked_run_of_its_own_whose_effects_are_not_doubled(
     assert hq.count("creators") == 1
     assert hq.count("outbox", "task = 'test-follower'") == 1
     assert hq.house.query("SELECT state FROM dead_letter") == [{"state": "replayed"}]
-    [audit] = hq.house.query("SELECT actor, action, filters, matched, replayed FROM dead_letter_audit")
-    assert (audit["actor"], audit["action"], audit["matched"], audit["replayed"]) == ("ann", "replay", 1, 1)
+    [audit] = hq.house.query("SELECT actor, action, details FROM operator_audit")
+    details = audit["details"]
+    assert (audit["actor"], audit["action"], details["matched"], details["replayed"]) == (
+        "ann",
+        "replay",
+        1,
+        1,
+    )
     assert hq.replay(REPLAYABLE)["replayed"] == 0
 
 
@@ -170,7 +176,7 @@ def test_replay_goes_page_by_page_oldest_first(hq: Headquarters, broken: Task) -
         (0, 0, True),
     ]
     assert hq.causes() == [f"c{value}~replay-1" for value in range(5)]
-    assert hq.count("dead_letter_audit") == 4
+    assert hq.count("operator_audit") == 4
 
 
 def test_letter_of_a_task_that_is_no_more_stays(hq: Headquarters, broken: Task) -> None:

@@ -23,6 +23,7 @@ ACME, BOLT = UUID(int=OURS), UUID(int=THEIRS)
 CHECKED: Mapping[tuple[str, str], object] = {
     ("tenants", "slug"): None,
     ("tenants", "status"): "active",
+    ("pauses", "kind"): "task",
     ("webhook_inbox", "state"): "routed",
     ("outbox", "state"): "held",
     ("outbox", "lane"): "live",

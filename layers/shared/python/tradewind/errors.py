@@ -10,7 +10,8 @@
         ├── InvalidPayloadError         a field is missing or impossible
         ├── NotFoundError               the thing that is asked for does not exist
         ├── CredentialsRejectedError    a token, key or permission is not accepted
-        └── MisconfiguredError          a setting is missing or wrong
+        ├── MisconfiguredError          a setting is missing or wrong
+        └── PausedError                 an operator has paused the tenant or the task
 
 Anything outside the tree is a bug: logged with its stack and retried up to the task's attempts. Invoked directly (a
 state machine, a manual run) a task raises the *kind* as the error's name: ``RetryableError``, ``RateLimitedError``,
@@ -102,6 +103,13 @@ class NotFoundError(TerminalError):
 
 class CredentialsRejectedError(TerminalError):
     """The provider refuses the tenant's credentials; they must be renewed by a person."""
+
+
+class PausedError(TerminalError):
+    """An operator has paused the tenant or the task; a run by hand needs ``force``."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(f"{task} or its tenant is paused: resume it, or run it with force")
 
 
 class MisconfiguredError(TerminalError):

@@ -12,7 +12,7 @@ END
 $$;
 
 -- Write messages. A tenant has at most p_bound messages of a task in a queue; the rest is held, and so is
--- whatever is not due, would overtake held ones, or is a paused tenant's. Returns the rows that may be sent now.
+-- whatever is not due, would overtake held ones, or is paused. Returns the rows that may be sent now.
 CREATE FUNCTION enqueue(p_rows jsonb, p_bound integer) RETURNS SETOF outbox
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,7 +33,7 @@ BEGIN
             SELECT FROM outbox o
             WHERE o.tenant_id = v_lane.tenant_id AND o.task = v_lane.task AND o.lane = v_lane.lane
               AND o.state = 'held' AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
-        ) OR EXISTS (SELECT FROM tenants t WHERE t.tenant_id = v_lane.tenant_id AND t.status = 'paused') THEN
+        ) OR is_paused(v_lane.tenant_id, v_lane.task) THEN
             v_free := 0;
         END IF;
         RETURN QUERY
@@ -70,7 +70,7 @@ BEGIN
         SELECT FROM outbox o
         WHERE o.tenant_id = p_tenant AND o.task = p_task AND o.lane = p_lane AND o.state = 'held'
           AND (o.due_at IS NULL OR o.due_at <= clock_timestamp())
-    ) OR EXISTS (SELECT FROM tenants t WHERE t.tenant_id = p_tenant AND t.status = 'paused') THEN
+    ) OR is_paused(p_tenant, p_task) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant::text || p_task || p_lane, 0));
@@ -86,11 +86,13 @@ BEGIN
         ORDER BY h.created_at, h.key
         LIMIT greatest(0, least(v_free, p_most))
         FOR UPDATE SKIP LOCKED
+    ), admitted AS (
+        UPDATE outbox o SET state = 'ready'
+        FROM chosen c
+        WHERE o.tenant_id = p_tenant AND o.key = c.key
+        RETURNING o.*
     )
-    UPDATE outbox o SET state = 'ready'
-    FROM chosen c
-    WHERE o.tenant_id = p_tenant AND o.key = c.key
-    RETURNING o.*;
+    SELECT * FROM admitted a ORDER BY a.created_at, a.key;
 END
 $$;
 
@@ -102,7 +104,9 @@ LANGUAGE sql AS $$
 $$;
 
 -- Take a run: begin it, take it over after its lease, or learn why not. One autocommit statement. The run's id is the
--- beginning of its first message's key, so that it is known before the run begins.
+-- beginning of its first message's key, so that it is known before the run begins. Where the tenant or the task is
+-- paused the message goes back among the held ones ('put_back'), or waits in its queue where no row stands for it
+-- ('paused'); the steps of a workflow that has begun are worked to their end.
 CREATE FUNCTION claim_run(p_tenant uuid, p_task text, p_cause text, p_key text, p_about jsonb, p_lease_s double precision,
                           p_force boolean)
 RETURNS TABLE (outcome text, run_id uuid, fence bigint, attempt integer, checkpoint jsonb, result jsonb, hops integer,
@@ -111,6 +115,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_run task_run;
     v_tenant jsonb;
+    v_waits text;
 BEGIN
     PERFORM bind_tenant(p_tenant);
     SELECT jsonb_build_object('tenant_id', t.tenant_id, 'slug', t.slug, 'name', t.name, 'status', t.status,
@@ -128,6 +133,15 @@ BEGIN
         RETURN QUERY SELECT 'unknown_tenant', NULL::uuid, NULL::bigint, NULL::integer, NULL::jsonb, NULL::jsonb,
                             NULL::integer, NULL::text, NULL::text, NULL::double precision, NULL::jsonb;
         RETURN;
+    END IF;
+    IF NOT p_force AND p_about ->> 'source' <> 'workflow' AND is_paused(p_tenant, p_task) THEN
+        UPDATE outbox o SET state = 'held' WHERE o.tenant_id = p_tenant AND o.key = p_key AND o.state <> 'done';
+        v_waits := CASE WHEN FOUND THEN 'put_back' ELSE 'paused' END;
+        IF FOUND OR NOT EXISTS (SELECT FROM outbox o WHERE o.tenant_id = p_tenant AND o.key = p_key) THEN
+            RETURN QUERY SELECT v_waits, NULL::uuid, NULL::bigint, NULL::integer, NULL::jsonb, NULL::jsonb,
+                                NULL::integer, NULL::text, NULL::text, NULL::double precision, v_tenant;
+            RETURN;
+        END IF;
     END IF;
     INSERT INTO task_run AS r (tenant_id, run_id, task, cause, entity, source, correlation_id, state, lease_until, hops,
                                parent_run, parent_step, replay_of, accepted_at)

@@ -44,6 +44,10 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN_TENANT = "unknown_tenant"
+    PUT_BACK = "put_back"
+    """Paused, and the message is held again."""
+    PAUSED = "paused"
+    """Paused, and the message is not the outbox's to hold."""
 
 
 @dataclass(frozen=True, slots=True)

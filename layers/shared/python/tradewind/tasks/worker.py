@@ -19,6 +19,7 @@ from tradewind.errors import (
     InvalidPayloadError,
     LeaseHeldError,
     NotFoundError,
+    PausedError,
     RateLimitedError,
     TerminalError,
     kind_of,
@@ -34,6 +35,7 @@ from tradewind.tasks.task import LEASE_MARGIN, Task
 from tradewind.tenancy.database import FenceLostError, Session
 
 _LEASE_POLL = timedelta(seconds=2)
+_PAUSE_POLL = timedelta(minutes=5)
 _INBOX_BODY = """
 SELECT body, claim FROM webhook_inbox
 WHERE provider <> 'api' AND (inbox_id = %(inbox_id)s OR (%(inbox_id)s::uuid IS NULL AND event_id = %(event_id)s))
@@ -87,12 +89,14 @@ class Worker:
             claim = ledger.claim(self._task.id, message, lease, force=force)
             reached(Point.RUN_CLAIMED)
             if claim.outcome is not Outcome.CLAIMED:
-                return self._not_claimed(message, claim)
+                return self._not_claimed(message, claim, direct=direct)
             return self._attempt(message, claim, ledger, session, deadline, direct=direct)
         finally:
             session.close()
 
-    def _not_claimed(self, message: Message, claim: Claim) -> End:
+    def _not_claimed(  # noqa: PLR0911 - one end for each outcome
+        self, message: Message, claim: Claim, *, direct: bool
+    ) -> End:
         match claim.outcome:
             case Outcome.SUCCEEDED:
                 return Done(claim.result, again=True)
@@ -102,6 +106,13 @@ class Worker:
                 return Dead(
                     TerminalError(f"{self._task.id} for {message.cause} failed before: {claim.error}")
                 )
+            case Outcome.PUT_BACK:
+                logger().info("paused, message put back among the held ones")
+                return Done(None, again=True)
+            case Outcome.PAUSED if direct:
+                return Dead(PausedError(self._task.id))
+            case Outcome.PAUSED:
+                return TryAgain(_PAUSE_POLL, PausedError(self._task.id))
             case Outcome.UNKNOWN_TENANT:
                 return Dead(NotFoundError("tenant", message.tenant_id))
             case _:

@@ -43,6 +43,7 @@ __all__ = [
     "PlatformDb",
     "Session",
     "TenantDb",
+    "Transaction",
 ]
 
 
