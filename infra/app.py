@@ -11,6 +11,7 @@ from aws_cdk import Annotations, App, CloudFormationValidatePlugin, Validations
 
 from infra import bundles
 from infra.checks import load_of, warnings_of
+from infra.constructs.task_function import mapping_concurrency
 from infra.pace import at_pace
 from infra.settings import SettingError, StageSettings, stage_settings
 from infra.stacks.base import TradewindStack
@@ -38,7 +39,8 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     domains = wiring.domains
     local, runtime = settings.is_local, settings.runtime
     data = DataStack(app, settings, domains)
-    generated = generated_files(registry)
+    limit = settings.concurrency_limit
+    generated = generated_files(registry, {task.id: mapping_concurrency(task, limit) for task in registry})
     ingress_code = bundles.ingress_bundle(functions, generated, bootstrap=local, runtime=runtime)
     ingress = IngressStack(app, settings, domains, ingress_code)
     code = {

@@ -44,6 +44,12 @@ WITH routed AS (
 )
 SELECT e.* FROM enqueue(%(messages)s, %(bound)s) e
 """
+_SAVE_ROOMS = """
+INSERT INTO queue_room AS q (task, lane, room)
+SELECT r.task, r.lane, r.room FROM jsonb_to_recordset(%(rooms)s) AS r (task text, lane text, room integer)
+ON CONFLICT (task, lane) DO UPDATE SET room = excluded.room WHERE q.room <> excluded.room
+RETURNING 1 AS saved
+"""
 _PURGE = {
     "webhook_inbox": "received_at",
     "outbox": "greatest(created_at, due_at)",
@@ -59,6 +65,7 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     with platform.session() as session:
         relay = Relay(platform, load_manifest(), session)
         done = {
+            "rooms": relay.save_rooms(),
             "unsent": relay.send_unsent(),
             "lost": relay.send_lost(),
             "routed": relay.route_waiting(),
@@ -69,6 +76,13 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     return done
 
 
+def room_of(concurrency: int) -> int:
+    """Half as many messages waiting as are worked on: enough that no worker is idle while the next message is admitted
+    and sent, and so few that a newcomer waits for less than one message's time.
+    """
+    return concurrency + max(1, concurrency // 2)
+
+
 class Relay:
     """The sweeps; each is bounded, and safe to run twice at once."""
 
@@ -76,6 +90,15 @@ class Relay:
         self._platform = platform
         self._manifest = manifest
         self._session = session
+
+    def save_rooms(self) -> int:
+        """How much each queue takes, from its workers' number. Returns how many have changed, after a deployment."""
+        rooms = [
+            {"task": name, "lane": lane, "room": room_of(int(about["concurrency"]))}
+            for name, about in self._manifest.tasks.items()
+            for lane in (("live", "backfill") if about["backfill"] else ("live",))
+        ]
+        return len(self._session.call(_SAVE_ROOMS, {"rooms": Jsonb(rooms)}))
 
     def send_unsent(self, age: timedelta | None = None) -> int:
         """Rows that were admitted but whose sender died before it could say so."""

@@ -78,7 +78,10 @@ def a_manifest(*ids: str, routes: Mapping[str, Any] | None = None, **schedule: A
         "each_tenant": True,
     }
     return Manifest(
-        tasks={task_id: {"cap": 10, "entity": None} for task_id in ("sweep", *ids)},
+        tasks={
+            task_id: {"cap": 10, "concurrency": 50, "backfill": False, "entity": None}
+            for task_id in ("sweep", *ids)
+        },
         routes=routes or {},
         schedules={"hourly": {**about, **schedule}},
     )

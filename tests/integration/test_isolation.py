@@ -29,11 +29,11 @@ PLATFORM_TABLES = {
     "webhook_inbox",
 }
 """What the platform's own functions see of every tenant; nothing of a tenant's business is among it."""
-DIRECTORY = {"pauses", "tenants", "shopify_app_installations", "credentials", "api_keys"}
-"""What the owner's look-up functions read."""
+DIRECTORY = {"pauses", "tenants", "shopify_app_installations", "credentials", "api_keys", "outbox"}
+"""What the owner's look-up functions read; of the outbox only how many tenants have messages in a queue."""
 ONE_TENANT_AT_A_TIME = {"credentials", "api_keys"}
 """What the platform's own functions see of the tenant that they are bound to."""
-WITHOUT_TENANT = {"operator_audit"}
+WITHOUT_TENANT = {"operator_audit", "queue_room"}
 
 
 def test_each_table_with_a_tenant_forces_row_level_security_by_the_same_rule(world: World) -> None:

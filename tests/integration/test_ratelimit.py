@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from infra.local import ValkeyServer, valkey_server
 from tradewind.errors import RateLimitedError
-from tradewind.ratelimit import Bucket, RateLimiter, connect
+from tradewind.ratelimit import Bucket, RateLimiter, Window, connect
 
 MICRO = 1_000_000
 ROUNDING = 4
@@ -305,3 +305,79 @@ def test_answer_that_comes_too_late_is_as_good_as_none() -> None:
     assert limiter.try_take([Bucket("{a}", 1, 1.0)], fail_open=True) == (timedelta(), 0)
     with pytest.raises(RateLimitedError):
         limiter.try_take([Bucket("{a}", 1, 1.0)])
+
+
+LONG = timedelta(hours=1)
+
+
+def pass_all(limiter: RateLimiter, window: Window, tries: int) -> int:
+    return sum(not limiter.try_pass(window) for _ in range(tries))
+
+
+def test_window_lets_its_number_pass_and_tells_the_wait_until_the_oldest_leaves(
+    limiter: RateLimiter, store: RedisCluster
+) -> None:
+    window = Window(f"rate:{account()}:window", 5, LONG)
+    assert pass_all(limiter, window, 20) == 5
+    oldest = int(store.lindex(window.key, -1) or 0)
+    before = server_time(store)
+    wait = limiter.try_pass(window)
+    after = server_time(store)
+    leaves = oldest + LONG // timedelta(microseconds=1)
+    assert leaves - after <= wait // timedelta(microseconds=1) <= leaves - before
+
+
+def test_each_place_in_a_window_is_free_again_when_its_own_call_leaves(
+    limiter: RateLimiter, store: RedisCluster
+) -> None:
+    window = Window(f"rate:{account()}:window", 5, LONG)
+    pass_all(limiter, window, 5)
+    gone = server_time(store) - LONG // timedelta(microseconds=1)
+    for place in (-1, -2):
+        store.lset(window.key, place, str(gone))
+    assert pass_all(limiter, window, 20) == 2
+    assert store.llen(window.key) == 5
+
+
+def test_window_never_lets_more_pass_to_many_at_once(limiter: RateLimiter) -> None:
+    window = Window(f"rate:{account()}:window", 7, LONG)
+    passed: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: passed.append(pass_all(limiter, window, 10))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(passed) == 7
+
+
+def test_short_wait_is_slept_and_a_long_one_is_told(store: RedisCluster) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        store.delete(window.key)
+
+    limiter = RateLimiter(store, sleep)
+    window = Window(f"rate:{account()}:window", 1, timedelta(milliseconds=900))
+    limiter.pass_window(window)
+    limiter.pass_window(window)
+    assert len(slept) == 1
+    assert 0 < slept[0] <= 0.9
+    long = Window(f"rate:{account()}:window", 1, LONG)
+    limiter.pass_window(long)
+    with pytest.raises(RateLimitedError) as told:
+        limiter.pass_window(long)
+    assert timedelta() < told.value.wait <= LONG
+
+
+def test_window_without_valkey_is_open_or_closed_as_it_is_told() -> None:
+    class Gone:
+        def eval(self, *_: Any) -> Any:
+            raise RedisError("gone")
+
+    window = Window("rate:{x}:window", 1, LONG)
+    assert not RateLimiter(Gone()).try_pass(window, fail_open=True)
+    with pytest.raises(RateLimitedError):
+        RateLimiter(Gone()).try_pass(window)

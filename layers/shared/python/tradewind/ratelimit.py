@@ -1,4 +1,4 @@
-"""Token buckets in Valkey: several are taken from at once, all or none, on the server's clock.
+"""Token buckets and windows in Valkey, on the server's clock. Several buckets are taken from at once, all or none.
 
 In a cluster the keys of one script must live on one node, so the buckets of a call share a hash tag
 (``{provider:account}``); a tenant's own overall bucket is a call of its own. A wait under one second is slept; a
@@ -59,6 +59,22 @@ end
 return {0}
 """
 
+# KEYS: window. ARGV: most calls in it, its length in microseconds. Answers 0 when the call may pass, else the wait.
+# The list holds the instants of the latest calls, as many as may pass: the oldest of them decides.
+THROUGH = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local most, length = tonumber(ARGV[1]), tonumber(ARGV[2])
+if redis.call('LLEN', KEYS[1]) >= most then
+  local left = tonumber(redis.call('LINDEX', KEYS[1], -1)) + length - now
+  if left > 0 then return left end
+end
+redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
+redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('PEXPIRE', KEYS[1], math.ceil(length / 1000))
+return 0
+"""
+
 # KEYS: bucket. ARGV: level, capacity, refill as the provider reports them after a call.
 REPORT = """
 local time = redis.call('TIME')
@@ -78,6 +94,15 @@ class Bucket:
     capacity: int
     refill: float
     cost: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most ``most`` calls in any stretch of ``length``, wherever it begins; a bucket lets twice as many pass."""
+
+    key: str
+    most: int
+    length: timedelta
 
 
 class Store(Protocol):
@@ -105,6 +130,30 @@ class RateLimiter:
                 raise RateLimitedError(buckets[at].key, wait)
             slept += wait
             self._sleep(wait.total_seconds())
+
+    def pass_window(self, window: Window, *, fail_open: bool = False) -> None:
+        """Wait for a place in the window. Sleeps for a short wait; raises RateLimitedError for a longer one."""
+        slept = timedelta()
+        while True:
+            wait = self.try_pass(window, fail_open=fail_open)
+            if not wait:
+                return
+            if slept + wait > LONGEST_SLEEP:
+                raise RateLimitedError(window.key, wait)
+            slept += wait
+            self._sleep(wait.total_seconds())
+
+    def try_pass(self, window: Window, *, fail_open: bool = False) -> timedelta:
+        """One try: zero where the call may pass, else the wait until there is a place."""
+        micros = window.length // timedelta(microseconds=1)
+        try:
+            return timedelta(microseconds=int(self._store.eval(THROUGH, 1, window.key, window.most, micros)))
+        except UNREACHABLE as error:
+            if fail_open:
+                return timedelta()
+            raise RateLimitedError(
+                f"{window.key} (limiter unreachable: {error})", _UNREACHABLE_WAIT
+            ) from error
 
     def try_take(self, buckets: Sequence[Bucket], *, fail_open: bool = False) -> tuple[timedelta, int]:
         """One try: (zero, 0) when taken, else the wait and the index of the bucket that causes it.

@@ -142,7 +142,7 @@ CREATE TABLE outbox (
     PRIMARY KEY (tenant_id, key),
     FOREIGN KEY (tenant_id, inbox_id) REFERENCES webhook_inbox ON DELETE CASCADE
 );
-CREATE INDEX outbox_admitted ON outbox (tenant_id, task, lane) WHERE state IN ('ready', 'sent');
+CREATE INDEX outbox_admitted ON outbox (task, lane, tenant_id) WHERE state IN ('ready', 'sent');
 CREATE INDEX outbox_held ON outbox (tenant_id, task, lane, created_at) WHERE state = 'held';
 CREATE INDEX outbox_ready ON outbox (created_at) WHERE state = 'ready';
 CREATE INDEX outbox_sent ON outbox (sent_at) WHERE state = 'sent';
@@ -152,6 +152,17 @@ CREATE INDEX outbox_by_inbox ON outbox (tenant_id, inbox_id);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, fillfactor = 80);
 CALL protect('outbox');
 CALL open_to_platform('outbox');
+-- For one number: how many tenants have messages in a queue.
+CREATE POLICY directory ON outbox TO tradewind_owner USING (true) WITH CHECK (true);
+
+-- How many messages a task's queue takes from all tenants together; the relay writes it from the tasks' concurrency.
+CREATE TABLE queue_room (
+    task text NOT NULL,
+    lane text NOT NULL CHECK (lane IN ('live', 'backfill')),
+    room integer NOT NULL CHECK (room > 0),
+    PRIMARY KEY (task, lane)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON queue_room TO tradewind_platform;
 
 CREATE TABLE task_run (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),

@@ -11,8 +11,21 @@ BEGIN
 END
 $$;
 
--- Write messages. A tenant has at most p_bound messages of a task in a queue; the rest is held, and so is
--- whatever is not due, would overtake held ones, or is paused. Returns the rows that may be sent now.
+-- How many messages of a task a tenant may have in its queue now: its share of the queue's room among the tenants that
+-- are there, at least one, at most p_bound. Where few are there each may fill the workers and have some waiting; where
+-- many are, each new one finds only a short queue before it.
+CREATE FUNCTION fair_bound(p_tenant uuid, p_task text, p_lane text, p_bound integer) RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
+BEGIN ATOMIC
+    SELECT least(p_bound, greatest(1, ceil(coalesce((SELECT q.room FROM queue_room q
+                                                     WHERE q.task = p_task AND q.lane = p_lane), p_bound)::numeric
+                                           / (1 + count(DISTINCT o.tenant_id)))::integer))
+    FROM outbox o
+    WHERE o.task = p_task AND o.lane = p_lane AND o.tenant_id <> p_tenant AND o.state IN ('ready', 'sent');
+END;
+
+-- Write messages. A tenant has at most its fair share of a task's queue, never above p_bound; the rest is held, and so
+-- is whatever is not due, would overtake held ones, or is paused. Returns the rows that may be sent now.
 CREATE FUNCTION enqueue(p_rows jsonb, p_bound integer) RETURNS SETOF outbox
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -25,7 +38,7 @@ BEGIN
         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(v_lane.tenant_id::text || v_lane.task || v_lane.lane, 0));
-        SELECT p_bound - count(*) INTO v_free
+        SELECT fair_bound(v_lane.tenant_id, v_lane.task, v_lane.lane, p_bound) - count(*) INTO v_free
         FROM outbox o
         WHERE o.tenant_id = v_lane.tenant_id AND o.task = v_lane.task AND o.lane = v_lane.lane
           AND o.state IN ('ready', 'sent');
@@ -74,7 +87,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant::text || p_task || p_lane, 0));
-    SELECT p_bound - count(*) INTO v_free
+    SELECT fair_bound(p_tenant, p_task, p_lane, p_bound) - count(*) INTO v_free
     FROM outbox o
     WHERE o.tenant_id = p_tenant AND o.task = p_task AND o.lane = p_lane AND o.state IN ('ready', 'sent');
     -- Materialized: as a plain subquery a nested loop would choose (and lock) anew for each row it meets.

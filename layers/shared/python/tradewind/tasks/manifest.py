@@ -7,6 +7,7 @@ the platform's API reads: the receiver starts fast.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tradewind.tasks.registry import Registry
@@ -15,9 +16,9 @@ FILE = "manifest.json"
 PAYLOADS_FILE = "payloads.json"
 
 
-def describe_registry(registry: Registry) -> dict[str, Any]:
+def describe_registry(registry: Registry, concurrency: Mapping[str, int] | None = None) -> dict[str, Any]:
     """``tasks`` by id (cap, entity, backfill, each_tenant, domain), ``routes`` by provider and topic, ``schedules``,
-    ``events`` by type.
+    ``events`` by type. ``concurrency`` by task is what the stage gives its queue instead of the task's own number.
     """
     return {
         "tasks": {
@@ -25,6 +26,7 @@ def describe_registry(registry: Registry) -> dict[str, Any]:
                 "domain": task.domain,
                 "feature": task.feature,
                 "cap": task.cap,
+                "concurrency": (concurrency or {}).get(task.id, task.concurrency),
                 "entity": task.entity,
                 "backfill": task.backfill,
                 "scope": task.scope,
@@ -67,7 +69,7 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
-def generated_files(registry: Registry) -> dict[str, str]:
+def generated_files(registry: Registry, concurrency: Mapping[str, int] | None = None) -> dict[str, str]:
     """File name -> text of everything that lies beside the ingress functions."""
-    described = {FILE: describe_registry(registry), PAYLOADS_FILE: describe_payloads(registry)}
+    described = {FILE: describe_registry(registry, concurrency), PAYLOADS_FILE: describe_payloads(registry)}
     return {name: json.dumps(data, indent=1, sort_keys=True) + "\n" for name, data in described.items()}

@@ -16,7 +16,7 @@ from tradewind.errors import MisconfiguredError, NotFoundError, RetryableError
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport
-from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, connect
+from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, Window, connect
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import Label, TenantCredentials
@@ -25,6 +25,8 @@ from tradewind.tenancy.tenant import Tenant
 
 _FIRST_CAPACITY, _FIRST_REFILL = 1000, 100.0
 """A standard shop's bucket, until the shop's own answer says otherwise."""
+_SECOND = timedelta(milliseconds=1050)
+"""A second at the provider's end: calls that are a second apart here may arrive a little closer there."""
 _RENEW_BEFORE = timedelta(seconds=60)
 _TOKEN_LIFE_IN_PROCESS = timedelta(seconds=60)
 _LOCK_MS = 10_000
@@ -73,13 +75,13 @@ class ShopLimiter:
         self._limiter = limiter
         self._settle = settle
         rate = int(tenant.settings.get("requests_per_second", requests_per_second))
-        self._overall = Bucket(f"rate:{{tenant:{tenant.id}}}:requests", rate, float(rate))
+        self._overall = Window(f"rate:{{tenant:{tenant.id}}}:window", rate, _SECOND)
         self._points = f"rate:{{shopify:{tenant.app}:{tenant.shop_domain}}}:points"
 
     def acquire(self, cost: int) -> None:
         """Take one request and ``cost`` points. Raises RateLimitedError for a wait of more than a second."""
         self._settle()
-        self._limiter.take([self._overall], fail_open=True)
+        self._limiter.pass_window(self._overall, fail_open=True)
         self._limiter.take([Bucket(self._points, _FIRST_CAPACITY, _FIRST_REFILL, cost)])
 
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
