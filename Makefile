@@ -17,7 +17,7 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test bench bench-report check format tasks run runs replay pause resume \
+.PHONY: help install up down status demo test chaos bench bench-report check format tasks run runs replay pause resume \
         pauses drain tenant credentials build cost
 
 help:  ## List the targets.
@@ -50,6 +50,9 @@ bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order 
 
 bench-report: $(INSTALLED)  ## Draw what the last bench has measured.
 	@$(VENV)/python -m tests.bench --report
+
+chaos: $(INSTALLED)  ## Break everything while 10,000 webhooks come in, and compare the tables [CHAOS_SEED=7] [CHAOS_SIZE=small].
+	@CHAOS_SIZE=$(or $(CHAOS_SIZE),large) CHAOS_SEED=$(CHAOS_SEED) $(VENV)/python -m pytest -q -s tests/chaos
 
 check: $(INSTALLED)  ## Format, lint, types, import contracts, unit and contract tests.
 	@$(VENV)/ruff format --check .

@@ -33,7 +33,7 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     Raises ValueError (NameTooLongError, WorkflowTimesError ...) with what to change. More than
     CloudFormation's 500 resources in a stack are refused by the CDK itself.
     """
-    registry = at_pace(registry, settings.time_percent)
+    registry = at_pace(registry, settings.pace)
     wiring = Wiring(registry)
     features = features_of(registry)
     domains = wiring.domains

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from infra.names import LOCAL, Names
+from infra.pace import WHOLE, Pace
+from tradewind.tasks.task import MAX_TIMEOUT
 
 BUILDER_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 """By default functions run on the minor version that built and tested them."""
@@ -92,7 +94,7 @@ class StageSettings:
     backfill_age_alarm: timedelta = timedelta(hours=12)
     order_latency_alarm: timedelta = timedelta(seconds=30)
 
-    time_percent: int = 100
+    pace: Pace = field(default_factory=Pace)
     """Shortens every task's time-out, visibility, lease and workflow alike; suites do."""
     unsent_after: timedelta = timedelta(seconds=30)
     """When the relay sends what was admitted and not sent."""
@@ -173,7 +175,10 @@ def _read_trial(environment: Mapping[str, str]) -> dict[str, Any]:
         return int(text)
 
     return {
-        "time_percent": whole("TRADEWIND_LOCAL_TIME_PERCENT", 100),
+        "pace": Pace(
+            whole("TRADEWIND_LOCAL_TIME_PERCENT", WHOLE),
+            timedelta(seconds=whole("TRADEWIND_LOCAL_LONGEST_TIME_S", int(MAX_TIMEOUT.total_seconds()))),
+        ),
         "unsent_after": timedelta(seconds=whole("TRADEWIND_LOCAL_UNSENT_AFTER_S", 30)),
         "lost_after": timedelta(seconds=whole("TRADEWIND_LOCAL_LOST_AFTER_S", 900)),
         "crash_orders": environment.get("TRADEWIND_LOCAL_CRASH_ORDERS"),

@@ -97,6 +97,7 @@ def start_ministack(
         LOG_LEVEL="WARNING",
         AUTH=str(authorize).lower(),
         PERSIST_STATE=str(int(keep_state)),
+        S3_PERSIST=str(int(keep_state)),
     )
     # -P: this folder must not be searched for modules, its names being those of installed packages.
     command = [str(paths.EMULATOR.python), "-P", str(LAUNCHER)]

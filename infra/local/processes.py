@@ -128,15 +128,15 @@ class Launcher:
     stopping: Callable[[], bool] = _never
     held: tuple[int, ...] = ()
 
-    def start(self, program: Program) -> Process:
-        """Start a program behind a guardian of its own."""
+    def start(self, program: Program, *, again: bool = False) -> Process:
+        """Start a program behind a guardian of its own; ``again``: its log goes on."""
         program.folder.mkdir(parents=True, exist_ok=True)
         program.log.parent.mkdir(parents=True, exist_ok=True)
         reader, writer = os.pipe()
         options = ["--lifeline", str(reader), "--stop-signal", program.stop_signal.name]
         if program.user is not None:
             options += ["--user", f"{program.user[0]}:{program.user[1]}"]
-        with program.log.open("wb") as log:
+        with program.log.open("ab" if again else "wb") as log:
             guardian = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(GUARDIAN), *options, "--", *program.command],
                 stdin=subprocess.DEVNULL,

@@ -110,7 +110,7 @@ class Supervisor:
 
     def _resume(self, name: str) -> None:
         """Start the same program on what it has left. Raises ProgramError."""
-        process = self.launcher.start(self.processes[name].program)
+        process = self.launcher.start(self.processes[name].program, again=True)
         self.processes[name] = process
         process.wait_until(self.ready[name], RESUME_TIMEOUT_S)
         self.halted.discard(name)

@@ -11,6 +11,7 @@ class Trial:
     """As it is, nothing is changed. ``crash_orders`` is a folder; see ``infra.local.crashing``."""
 
     time_percent: int = 100
+    longest_time: timedelta = timedelta(minutes=15)
     unsent_after: timedelta = timedelta(seconds=30)
     lost_after: timedelta = timedelta(minutes=15)
     crash_orders: str | None = None
@@ -19,6 +20,7 @@ class Trial:
         """As the variables that `infra/settings.py` reads."""
         told = {
             "TRADEWIND_LOCAL_TIME_PERCENT": str(self.time_percent),
+            "TRADEWIND_LOCAL_LONGEST_TIME_S": str(int(self.longest_time.total_seconds())),
             "TRADEWIND_LOCAL_UNSENT_AFTER_S": str(int(self.unsent_after.total_seconds())),
             "TRADEWIND_LOCAL_LOST_AFTER_S": str(int(self.lost_after.total_seconds())),
         }

@@ -12,7 +12,6 @@ from constructs import Construct
 from infra import bundles
 from infra.bundles import Bundle
 from infra.names import Names
-from infra.pace import WHOLE, shortened
 from infra.settings import StageSettings
 from tradewind.settings import DEFAULT_SHOPIFY_VERSION, PROVIDER_TIMEOUT
 
@@ -143,12 +142,13 @@ class TradewindStack(Stack):
         }
 
     def _pace(self) -> dict[str, str]:
-        percent = self.settings.time_percent
-        if percent == WHOLE:
+        pace = self.settings.pace
+        if pace.is_real:
             return {}
         return {
-            "TRADEWIND_TIME_PERCENT": str(percent),
-            "TRADEWIND_PROVIDER_TIMEOUT_S": str(int(shortened(PROVIDER_TIMEOUT, percent).total_seconds())),
+            "TRADEWIND_TIME_PERCENT": str(pace.percent),
+            "TRADEWIND_LONGEST_TIME_S": str(int(pace.longest.total_seconds())),
+            "TRADEWIND_PROVIDER_TIMEOUT_S": str(int(pace.of(PROVIDER_TIMEOUT).total_seconds())),
         }
 
     def _orders_to_crash(self) -> dict[str, str]:

@@ -144,6 +144,11 @@ class Cloud:
             told += [f"{table}:", *(f"  {json.dumps(row, default=str)}" for row in rows)]
         return "\n".join(told)
 
+    def pause(self, tenants: list[UUID]) -> None:
+        """Have no schedule work for some tenants any more."""
+        with psycopg.connect(self.state.platform_database_url) as connection:
+            connection.execute("UPDATE tenants SET status = 'paused' WHERE tenant_id = ANY (%s)", (tenants,))
+
     def calls(self, shop: str) -> list[Row]:
         """What the sandbox received for a shop, oldest first."""
         answer = self.sandbox.get("/calls", params={"shop": shop})

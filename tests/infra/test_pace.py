@@ -10,7 +10,7 @@ import pytest
 from infra.bundles import FUNCTIONS
 from infra.constructs.workflow import check_workflow_times
 from infra.local.trial import Trial
-from infra.pace import at_pace, shortened
+from infra.pace import Pace, at_pace
 from infra.settings import SettingError, stage_settings
 from tests.infra.conftest import LOCAL_CLOUD
 from tradewind.tasks.registry import discover
@@ -20,16 +20,17 @@ from tradewind.tasks.registry import discover
     ("seconds", "percent", "left"), [(45, 100, 45), (45, 40, 18), (5, 40, 2), (3, 40, 2), (1, 1, 1)]
 )
 def test_durations_are_whole_seconds_rounded_up(seconds: int, percent: int, left: int) -> None:
-    assert shortened(timedelta(seconds=seconds), percent) == timedelta(seconds=left)
+    assert Pace(percent).of(timedelta(seconds=seconds)) == timedelta(seconds=left)
 
 
 @pytest.mark.parametrize("percent", [100, 50, 40])
 def test_the_times_of_every_task_and_workflow_still_nest(percent: int) -> None:
     registry = discover(FUNCTIONS)
-    paced = at_pace(registry, percent)
+    pace = Pace(percent, timedelta(seconds=60))
+    paced = at_pace(registry, pace)
     assert [task.id for task in paced] == [task.id for task in registry]
     for task in paced:
-        assert task.timeout == shortened(registry.get(task.id).timeout, percent)
+        assert task.timeout == pace.of(registry.get(task.id).timeout)
         assert task.timeout < task.visibility
     assert [workflow.name for workflow in paced.workflows] == ["order-sync"]
     for workflow in paced.workflows:
@@ -39,22 +40,27 @@ def test_the_times_of_every_task_and_workflow_still_nest(percent: int) -> None:
 def test_the_real_registry_is_left_as_it_is() -> None:
     registry = discover(FUNCTIONS)
     before = [(task.id, task.timeout, task.visibility) for task in registry]
-    at_pace(registry, 40)
+    at_pace(registry, Pace(40))
     assert [(task.id, task.timeout, task.visibility) for task in registry] == before
     assert registry.workflows[0].timeout == timedelta(seconds=40)
 
 
 def test_a_trial_reaches_the_local_stage() -> None:
-    trial = Trial(40, timedelta(seconds=3), timedelta(seconds=20), "/orders")
+    trial = Trial(40, timedelta(seconds=60), timedelta(seconds=3), timedelta(seconds=20), "/orders")
     settings = stage_settings("local", LOCAL_CLOUD | trial.environment())
-    found = (settings.time_percent, settings.unsent_after, settings.lost_after, settings.crash_orders)
-    assert found == (40, timedelta(seconds=3), timedelta(seconds=20), "/orders")
+    found = (settings.pace, settings.unsent_after, settings.lost_after, settings.crash_orders)
+    assert found == (
+        Pace(40, timedelta(seconds=60)),
+        timedelta(seconds=3),
+        timedelta(seconds=20),
+        "/orders",
+    )
 
 
 def test_without_a_trial_the_local_stage_is_as_slow_as_any() -> None:
     settings, plain = stage_settings("local", LOCAL_CLOUD), stage_settings("dev", {})
-    assert (settings.time_percent, settings.unsent_after, settings.lost_after) == (
-        plain.time_percent,
+    assert (settings.pace, settings.unsent_after, settings.lost_after) == (
+        plain.pace,
         plain.unsent_after,
         plain.lost_after,
     )

@@ -36,6 +36,7 @@ class Settings:
     tenant_requests_per_second: int
     workflow_start_timeout: timedelta
     time_percent: int
+    longest_time: timedelta
     unsent_after: timedelta
     lost_after: timedelta
 
@@ -47,7 +48,7 @@ class Settings:
 
     def shortened(self, duration: timedelta) -> timedelta:
         """A time-out, margin or lease as this stage has it: all of them are shortened alike."""
-        return duration * self.time_percent / 100
+        return min(duration * self.time_percent / 100, self.longest_time)
 
     def name(self, part: str) -> str:
         """The name of a function, queue or machine of this stage."""
@@ -98,6 +99,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             seconds=_whole_number(environment, "TRADEWIND_WORKFLOW_START_TIMEOUT_S", 43)
         ),
         time_percent=_whole_number(environment, "TRADEWIND_TIME_PERCENT", 100),
+        longest_time=timedelta(seconds=_whole_number(environment, "TRADEWIND_LONGEST_TIME_S", 15 * 60)),
         unsent_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_UNSENT_AFTER_S", 30)),
         lost_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_LOST_AFTER_S", 15 * 60)),
     )

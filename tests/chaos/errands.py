@@ -1,0 +1,93 @@
+"""What happens beside webhooks: schedules that fire, messages nobody can read, queues that give up, a late route."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.chaos.stage import Cast
+from tests.e2e.cloud import Cloud, FunctionError
+from tradewind.tasks.message import Message, Source, message_key
+from tradewind.tasks.registry import Registry
+
+PERSISTENCE_S = 60.0
+LOOK_BACK = timedelta(days=10)
+UNREADABLE = "this is no message"
+
+
+def insist(cloud: Cloud, function: str, event: Mapping[str, Any]) -> Any:
+    """Invoke until it answers, as EventBridge or a person does when a function dies."""
+    deadline = time.monotonic() + PERSISTENCE_S
+    while True:
+        try:
+            return cloud.invoke(function, event)
+        except (FunctionError, ClientError, BotoCoreError, ValueError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def fire_schedules(cloud: Cloud, registry: Registry, now: datetime) -> None:
+    """Every schedule, once, for a slot that reaches back some days."""
+    slot = (now - LOOK_BACK).astimezone(UTC).replace(minute=30, second=0, microsecond=0)
+    for schedule, _, _ in registry.schedules():
+        insist(cloud, "ingress-fan-out", {"schedule": schedule, "time": slot.isoformat()})
+
+
+def lose_subscriptions(cast: Cast) -> None:
+    """Shopify drops a topic that failed too often; the reconciliation has to subscribe to it again, once."""
+    for tenant in cast.tenants:
+        for topic in ("ORDERS_PAID", "REFUNDS_CREATE"):
+            cast.cloud.sandbox.delete(f"/shopify/{tenant.shop}/subscriptions", params={"topic": topic})
+
+
+def put_rubbish(cloud: Cloud, task: str) -> tuple[str, str]:
+    """A message that cannot be read, in a task's queue; its dead letter's task and cause."""
+    cloud.client("sqs").send_message(
+        QueueUrl=cloud.queue_url(f"{task}.fifo"),
+        MessageBody=UNREADABLE,
+        MessageGroupId="rubbish",
+        MessageDeduplicationId="rubbish",
+    )
+    return task, f"unreadable:{message_key(task, UNREADABLE)}"
+
+
+def give_up(cast: Cast, task: str, domain: str) -> tuple[int, str, str]:
+    """A copy of a webhook's message among those that a queue gave up; the dead letter that it becomes."""
+    sent = next(each for each in cast.scenario.sent if each.topic == "orders/updated" and each.poison is None)
+    tenant = cast.tenants[sent.tenant]
+    payload = {"id": sent.order_id, "order_id": sent.order_id}
+    message = Message(
+        tenant_id=tenant.id,
+        task=task,
+        cause=sent.event_id,
+        key=message_key(tenant.id, "given up", sent.event_id),
+        source=Source.WEBHOOK,
+        correlation_id=sent.event_id,
+        accepted_at=datetime.now(UTC),
+        payload=payload,
+        entity=str(sent.order_id),
+    )
+    cast.cloud.client("sqs").send_message(
+        QueueUrl=cast.cloud.queue_url(f"{domain}-dead.fifo"),
+        MessageBody=message.to_json(),
+        MessageGroupId="given-up",
+        MessageDeduplicationId=message.key,
+    )
+    return sent.tenant, task, sent.event_id
+
+
+def forget_routes(cloud: Cloud, tenants: list[UUID]) -> None:
+    """Some kept webhooks wait for a route again, as if a release had come before its tasks."""
+    with psycopg.connect(cloud.state.platform_database_url) as connection:
+        connection.execute(
+            "UPDATE webhook_inbox SET state = 'unrouted' WHERE (tenant_id, inbox_id) IN (SELECT tenant_id, inbox_id"
+            " FROM webhook_inbox WHERE state = 'routed' AND tenant_id = ANY (%s) ORDER BY received_at LIMIT 3)",
+            (tenants,),
+        )

@@ -1,0 +1,142 @@
+"""A cast on the cloud: tenants with shops, history and tokens, and how Shopify delivers to them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx
+
+from infra.local.demo.cast import lay_history
+from tests.chaos.scenario import MENDABLE, Scenario, Sent, shop_of
+from tests.e2e.cloud import Cloud, Tenant
+
+CONNECTIONS = 12
+TIRED_AFTER_S = 240.0
+REQUESTS_PER_SECOND = 60
+RENEWING = 0
+"""The tenant whose access token ends soon, so that a worker has to renew it."""
+
+
+class UndeliveredError(Exception):
+    """A webhook was refused, or not kept for longer than any outage of the suite lasts."""
+
+
+@dataclass
+class Cast:
+    """The tenants of one run, in the scenario's order."""
+
+    cloud: Cloud
+    scenario: Scenario
+    tenants: list[Tenant]
+    withheld: bool
+    """Whether what makes the mendable ones succeed is held back until it is mended."""
+
+    _told: dict[tuple[int, int], int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def register(cls, cloud: Cloud, scenario: Scenario, name: str, *, withheld: bool) -> Cast:
+        """A new tenant for each of the scenario's, with its creators and the touches before its orders."""
+        tenants = []
+        for number in range(scenario.size.tenants + 1):
+            tenant = cloud.register(name, settings={"requests_per_second": REQUESTS_PER_SECOND})
+            cloud.sandbox.put(f"/shopify/{tenant.shop}/plan", json={"plan": "plus"}).raise_for_status()
+            lay_history(cloud.state, {shop_of(number): tenant.id}, scenario.stories[number])
+            tenants.append(tenant)
+        made = cls(cloud, scenario, tenants, withheld)
+        made.set_tokens()
+        return made
+
+    def set_tokens(self) -> None:
+        """One tenant's token is at its end, though it can be renewed; another's is refused for good."""
+        renewing = self.tenants[RENEWING]
+        self._tokens(renewing, {"access_token": "shpat_another", "refresh_token": f"shprt_{renewing.slug}"})
+        if self.withheld:
+            locked = self.tenants[self.scenario.locked_out]
+            self._tokens(locked, {"access_token": "shpat_another", "refresh_token": "shprt_another"})
+
+    def mend(self) -> None:
+        """Renew the refused token and let the missing orders appear."""
+        locked = self.tenants[self.scenario.locked_out]
+        self._tokens(locked, {"access_token": f"shpat_{locked.slug}"})
+        for sent in self.scenario.sent:
+            if sent.poison in MENDABLE and sent.order_state is not None:
+                self.tenants[sent.tenant].put(dict(sent.order_state))
+
+    def _tokens(self, tenant: Tenant, document: Mapping[str, str]) -> None:
+        self.cloud.sandbox.post(f"/shopify/{tenant.shop}/tokens", json=document).raise_for_status()
+
+    def tell(self, sent: Sent) -> None:
+        """Let Shopify know the order as it is when a webhook leaves; an older state than it knows is left out."""
+        if sent.order_state is None or (self.withheld and sent.poison in MENDABLE):
+            return
+        key = sent.tenant, sent.order_id
+        with self._lock:
+            if self._told.get(key, -1) < sent.step:
+                self._told[key] = sent.step
+                self.tenants[sent.tenant].put(dict(sent.order_state))
+
+    def deliver(self, sent: Sent) -> int:
+        """Post until it is kept, as Shopify does; the number of tries. Raises UndeliveredError."""
+        tenant, deadline, tries = self.tenants[sent.tenant], time.monotonic() + TIRED_AFTER_S, 0
+        while True:
+            tries += 1
+            try:
+                answer = tenant.deliver(sent.topic, sent.body, event=sent.event_id)
+                status, text = answer.status_code, answer.text
+            except httpx.TransportError as error:
+                status, text = 0, repr(error)
+            if status == HTTPStatus.OK:
+                return tries
+            if (
+                time.monotonic() > deadline
+                or HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+            ):
+                raise UndeliveredError(f"{sent.topic} {sent.event_id}: {status} {text} after {tries} tries")
+            time.sleep(min(2.0, 0.2 * tries))
+
+    def deliver_in_order(self) -> None:
+        """Each webhook once, those of an order one after the other."""
+        lanes: dict[tuple[int, int], list[Sent]] = {}
+        for sent in self.scenario.sent:
+            lanes.setdefault((sent.tenant, sent.order_id), []).append(sent)
+
+        def work(lane: Sequence[Sent]) -> None:
+            for sent in lane:
+                self.tell(sent)
+                self.deliver(sent)
+
+        _side_by_side(work, lanes.values())
+
+    def deliver_disturbed(self, chance: random.Random, progress: Callable[[float], None]) -> int:
+        """Each webhook one to five times, all of them shuffled; how many deliveries that were."""
+        copies = [sent for sent in self.scenario.sent for _ in range(chance.randint(1, 5))]
+        chance.shuffle(copies)
+        done = 0
+
+        def work(sent: Sent) -> None:
+            nonlocal done
+            self.tell(sent)
+            self.deliver(sent)
+            with self._lock:
+                done += 1
+                progress(done / len(copies))
+
+        _side_by_side(work, copies)
+        return len(copies)
+
+
+Item = TypeVar("Item")
+
+
+def _side_by_side(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in pool.map(work, items):
+            pass

@@ -1,0 +1,73 @@
+"""Whatever is doubled, shuffled, killed, restarted or lost on the way: the end is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.run import Ground, Storm, run_disturbed, run_undisturbed, told
+from tests.chaos.scenario import Scenario
+from tests.chaos.tables import KERNEL, VOLATILE, Tables, briefly, compared_tables, differences
+from tradewind.crash import Point
+from tradewind.integrations.shopify import queries
+
+TOLD_APART = frozenset({"CreateWebhookSubscription"})
+"""Operations with an effect of which a test below says how it is told apart."""
+
+
+@pytest.fixture(scope="module")
+def calm(ground: Ground, scenario: Scenario) -> Tables:
+    return run_undisturbed(ground, scenario)
+
+
+@pytest.fixture(scope="module")
+def storm(ground: Ground, scenario: Scenario, calm: Tables) -> Storm:
+    try:
+        ended = run_disturbed(ground, scenario)
+    except BaseException:
+        print(briefly(ground.orders.deaths()))
+        raise
+    print(f"\n{len(scenario.sent)} webhooks, {ended.deliveries} deliveries\n{told(ended, ground.orders)}")
+    return ended
+
+
+def test_the_undisturbed_run_fills_every_kind_of_table(ground: Ground, calm: Tables) -> None:
+    filled = {table for table, tenants in calm.rows.items() if any(tenants)}
+    # Nobody writes these yet, or only by other doors.
+    assert set(calm.rows) - filled <= {"reviews", "email_suppressions"}
+    tables = {*compared_tables(ground.cloud), *KERNEL, "*"}
+    assert {table for table, _ in VOLATILE} <= tables
+
+
+def test_no_webhook_is_lost_and_every_table_ends_alike(calm: Tables, storm: Storm) -> None:
+    assert storm.tables is not None
+    found = differences(calm, storm.tables)
+    assert not found, briefly(found)
+
+
+def test_dead_letters_are_exactly_the_poisoned(storm: Storm) -> None:
+    assert storm.letters == storm.expected_letters
+
+
+def test_what_was_mended_is_replayed_and_the_rest_stays(storm: Storm) -> None:
+    assert storm.left_letters == storm.lasting_letters
+
+
+def test_a_process_died_at_every_crash_point(storm: Storm) -> None:
+    assert {point for point in Point if not storm.deaths[point]} == set()
+
+
+def test_no_effect_is_doubled_at_a_provider(storm: Storm) -> None:
+    for shop, subscriptions in storm.subscriptions.items():
+        keys = Counter((each["topic"], each["uri"]) for each in subscriptions)
+        assert max(keys.values()) == 1, shop
+    assert {call["operation"] for call in storm.calls} & mutations() == TOLD_APART
+
+
+def mutations() -> set[str]:
+    """The operations of Shopify's adapter that change something there."""
+    text = Path(queries.__file__).read_text()
+    return set(re.findall(r"mutation (\w+)", text))
