@@ -9,8 +9,8 @@ from infra.settings import StageSettings
 from tradewind.tasks.providers import Need
 from tradewind.tasks.registry import Registry
 
-INGRESS_CONNECTIONS = 20
-"""Fan-out, relay, dead-letter intake, admin and migrations together."""
+INGRESS_CONNECTIONS = 30
+"""Fan-out, relay, intake, dead-letter intake, admin and migrations together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def _database(names: Names) -> list[Any]:
 
 def _dead_letter_queues(names: Names, domains: Sequence[str]) -> list[Any]:
     queues = [*(names.dead_letters(domain) for domain in domains), names.schedule_dead_letters]
+    queues.append(names.intake_dead_letters)
     return [
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue, {"stat": "Maximum"}]
         for queue in queues

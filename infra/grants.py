@@ -118,6 +118,11 @@ def write_payloads(names: Names) -> Grant:
     return Grant(("s3:PutObject",), (f"{bucket_arn(names.payload_bucket)}/{PAYLOAD_PREFIX}*",))
 
 
+def delete_payloads(names: Names, folder: str) -> Grant:
+    """Deleting objects below one folder of the payloads."""
+    return Grant(("s3:DeleteObject",), (f"{bucket_arn(names.payload_bucket)}/{PAYLOAD_PREFIX}{folder}*",))
+
+
 def read_secret(names: Names, role: str) -> Grant:
     """Secrets Manager appends six characters of its own to a secret's name."""
     secret = arn("secretsmanager", f"secret:{names.secret(role)}-??????")

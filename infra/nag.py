@@ -45,11 +45,11 @@ ACCEPTED = (
     ),
     Accepted(
         _wildcard(r"arn:.*:tradewind-[a-z]+-\*\.fifo"),
-        r"tradewind-[a-z]+-ingress/(receiver|api|fan-out|relay|admin)/role",
+        r"tradewind-[a-z]+-ingress/(receiver|intake|api|fan-out|relay|admin)/role",
         "these send to every task's queue, and which tasks there are is decided by features that deploy later",
     ),
     Accepted(
-        _wildcard(r"arn:.*:s3:::tradewind-.*/tenants/\*"),
+        _wildcard(r"arn:.*:s3:::tradewind-.*/tenants/(.+/)?\*"),
         r".*/role",
         "the star stands for the objects below the one prefix that claim checks use",
     ),

@@ -75,6 +75,15 @@ class Names:
         return self.of("schedules-dead")
 
     @property
+    def intake(self) -> str:
+        """The queue of deliveries that the database could not take when they arrived."""
+        return self.of("intake")
+
+    @property
+    def intake_dead_letters(self) -> str:
+        return self.of("intake-dead")
+
+    @property
     def key_alias(self) -> str:
         return f"alias/tradewind-{self.stage}"
 

@@ -94,6 +94,7 @@ class FakeQueues:
     """Queues that keep what was sent, and the waits that were set."""
 
     sent: list[Entry] = field(default_factory=list)
+    put_aside: list[tuple[str, str]] = field(default_factory=list)
     waits: list[tuple[str, timedelta]] = field(default_factory=list)
     failures: list[TradewindError] = field(default_factory=list)
 
@@ -102,6 +103,11 @@ class FakeQueues:
             raise self.failures.pop(0)
         self.sent.extend(entries)
         return [entry.key for entry in entries]
+
+    def put(self, queue: str, body: str) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.put_aside.append((queue, body))
 
     def set_visibility(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
         self.waits.extend(waits)

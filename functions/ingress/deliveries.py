@@ -15,6 +15,17 @@ from tradewind.integrations.shopify import webhook as shopify_webhook
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request as far as it is read: header names in lower case, the body's bytes as they were signed."""
+
+    provider: str
+    app: str
+    headers: Mapping[str, str]
+    raw_body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A verified delivery. ``account`` is whose it is at the provider (a shop's domain), ``event_id`` what makes it
     the same delivery again.

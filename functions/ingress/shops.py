@@ -59,6 +59,12 @@ class ShopDirectory:
             self._kept[key] = (time.monotonic(), shop)
         return shop
 
+    def kept(self, provider: str, app: str, account: str) -> Shop | None:
+        """The last answer, however old; None where there is none. For when Postgres gives no other."""
+        with self._lock:
+            kept = self._kept.get((provider, app, account))
+        return None if kept is None else kept[1]
+
     def _shop(self, provider: str, app: str, rows: Sequence[Row]) -> Shop:
         secrets = tuple(secret for row in rows for secret in self._secrets(provider, app, row))
         if not rows or rows[0]["tenant_id"] is None:

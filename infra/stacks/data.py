@@ -22,6 +22,8 @@ from infra.stacks.base import TradewindStack
 
 PAYLOAD_RETENTION_DAYS = 30
 DEAD_LETTER_VISIBILITY = timedelta(minutes=6)
+INTAKE_VISIBILITY = timedelta(minutes=6)
+"""Six times the intake's time-out, as AWS advises where a batch may be handed back."""
 
 
 class DataStack(TradewindStack):
@@ -35,6 +37,7 @@ class DataStack(TradewindStack):
         for domain in domains:
             self._dead_letters(self.names.dead_letters(domain), DEAD_LETTER_VISIBILITY, domain)
         self._dead_letters(self.names.schedule_dead_letters, timedelta(seconds=30), "schedules")
+        self._intake()
         scheduler.CfnScheduleGroup(self, "schedules", name=self.names.schedule_group)
         if not settings.is_local:
             self.publish("redis-url", Cache(self).url)
@@ -119,8 +122,34 @@ class DataStack(TradewindStack):
             }
             s3.CfnBucketPolicy(self, "payloads-policy", bucket=bucket.ref, policy_document=document)
 
-    def _dead_letters(self, name: str, visibility: timedelta, of: str) -> None:
-        Queue(self, f"{of}-dead", name=name, visibility=visibility)
+    def _intake(self) -> None:
+        """Deliveries wait here while the database does not answer; a standard queue, since their order does not
+        count.
+        """
+        dead = self._dead_letters(self.names.intake_dead_letters, timedelta(seconds=30), "intake")
+        queue = Queue(
+            self,
+            "intake",
+            name=self.names.intake,
+            visibility=self.settings.pace.of(INTAKE_VISIBILITY),
+            dead_letters=self.names.intake_dead_letters,
+        )
+        queue.resource.add_resource_dependency(dead.resource)
+        Alarm(
+            self,
+            "intake-age",
+            stack=self,
+            name=f"{self.names.intake}-age",
+            description="webhooks wait in the intake queue: the database does not answer, or the intake fails",
+            namespace="AWS/SQS",
+            metric="ApproximateAgeOfOldestMessage",
+            dimensions={"QueueName": self.names.intake},
+            statistic="Maximum",
+            threshold=self.settings.message_age_alarm.total_seconds(),
+        )
+
+    def _dead_letters(self, name: str, visibility: timedelta, of: str) -> Queue:
+        queue = Queue(self, f"{of}-dead", name=name, visibility=visibility)
         Alarm(
             self,
             f"{of}-dead-alarm",
@@ -134,3 +163,4 @@ class DataStack(TradewindStack):
             threshold=1,
             periods=3 if name.endswith(".fifo") else 1,
         )
+        return queue

@@ -23,6 +23,10 @@ from infra.grants import Grant
 from infra.names import queue_arn
 from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
+from ingress.set_aside import CLAIM_PREFIX
+
+INTAKE_CONCURRENCY, DEAD_LETTER_CONCURRENCY = 10, 2
+INTAKE_FOLDER = CLAIM_PREFIX.removeprefix(grants.PAYLOAD_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class IngressStack(TradewindStack):
                 "Verifies a webhook, stores it, enqueues its tasks and answers",
                 timedelta(seconds=5),
                 512,
-                [to_tasks, key, grants.write_payloads(names)],
+                [to_tasks, grants.send([names.intake]), key, grants.write_payloads(names)],
                 reserved_concurrency=settings.receiver_concurrency,
             )
         )
@@ -93,7 +97,8 @@ class IngressStack(TradewindStack):
                 },
             )
         )
-        self._function_with_intake(dead_letters)
+        self._intake([to_tasks, key])
+        self._dead_letter_intake(dead_letters)
         migrate = self._function(
             Part("migrate", "Runs the migrations", timedelta(minutes=5), 512, [], database_role="owner")
         )
@@ -156,7 +161,39 @@ class IngressStack(TradewindStack):
             ),
         )
 
-    def _function_with_intake(self, dead_letters: Sequence[str]) -> None:
+    def _intake(self, shared: Sequence[Grant]) -> None:
+        """Takes in what the receiver set aside, with the receiver's own rights."""
+        names = self.names
+        own = [
+            grants.consume([names.intake]),
+            grants.read_payloads(names),
+            grants.write_payloads(names),
+            grants.delete_payloads(names, INTAKE_FOLDER),
+        ]
+        part = Part(
+            "intake",
+            "Takes in the webhooks that the database could not take when they arrived",
+            timedelta(seconds=60),
+            512,
+            [*shared, *own],
+        )
+        self._mapping(self._function(part), names.intake, INTAKE_CONCURRENCY)
+
+    def _mapping(self, function: Function, queue: str, concurrency: int) -> None:
+        limit = self.settings.concurrency_limit or concurrency
+        lambda_.CfnEventSourceMapping(
+            self,
+            f"{queue.removesuffix('.fifo')}-mapping",
+            function_name=function.resource.ref,
+            event_source_arn=queue_arn(queue),
+            batch_size=10,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
+                maximum_concurrency=min(limit, concurrency)
+            ),
+        ).add_resource_dependency(function.role)
+
+    def _dead_letter_intake(self, dead_letters: Sequence[str]) -> None:
         """The dead-letter intake reads every domain's queue."""
         part = Part(
             "dead-letter-intake",
@@ -167,15 +204,7 @@ class IngressStack(TradewindStack):
         )
         intake = self._function(part)
         for queue in dead_letters:
-            lambda_.CfnEventSourceMapping(
-                self,
-                f"{queue.removesuffix('.fifo')}-mapping",
-                function_name=intake.resource.ref,
-                event_source_arn=queue_arn(queue),
-                batch_size=10,
-                function_response_types=["ReportBatchItemFailures"],
-                scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=2),
-            ).add_resource_dependency(intake.role)
+            self._mapping(intake, queue, DEAD_LETTER_CONCURRENCY)
 
     def _relay_schedule(self, relay: Function) -> None:
         Schedule(

@@ -27,9 +27,9 @@ from ingress.manifest import load_manifest
 from ingress.relay import Relay
 from tests.bench.kernel import quietly
 from tests.fakes import FakeMachines, FakeQueues, a_fulfillment, an_order, body_of
+from tests.integration.door import Door
 from tests.integration.harness import Context, House
 from tests.integration.headquarters import Headquarters
-from tests.integration.test_receiver import Door
 from tradewind.ports import ShopifyOrder, ShopifyVisit
 from tradewind.tasks.message import Source
 from tradewind.tasks.registry import REGISTRY

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from ingress.accept import _parse, _read_text
 from ingress.deliveries import PROVIDERS
-from ingress.receiver import _parse, _read_request, _read_text
+from ingress.receiver import _read_request
 from tests.conftest import ROOT
 from tradewind.contracts.shopify import COMPLIANCE_TOPICS, SUBSCRIBED_TOPICS
 from tradewind.integrations.shopify.webhook import entity_of

@@ -205,7 +205,9 @@ def test_receiver_starts_without_what_is_slow_to_import() -> None:
     assert "tradewind.tasks.registry" not in loaded
 
 
-@pytest.mark.parametrize("module", ["ingress.fan_out", "ingress.relay", "ingress.dead_letter_intake"])
+@pytest.mark.parametrize(
+    "module", ["ingress.fan_out", "ingress.relay", "ingress.dead_letter_intake", "ingress.intake"]
+)
 def test_ingress_functions_do_not_import_tasks(module: str) -> None:
     loaded = loaded_by(module)
     assert {name.split(".")[0] for name in loaded} & (HEAVY | set(DOMAINS)) == set()

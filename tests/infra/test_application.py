@@ -84,6 +84,7 @@ def test_every_lane_is_mapped_to_its_function_with_partial_batches(deployed: App
         if task.backfill:
             expected[names.backfill_queue(task.id)] = about
         expected[names.dead_letters(task.domain)] = (names.function("ingress-dead-letter-intake"), 2, 10)
+    expected[names.intake] = (names.function("ingress-intake"), 10, 10)
     assert lanes == expected
 
 
@@ -104,6 +105,19 @@ def test_every_function_and_lane_has_its_alarms(deployed: Application) -> None:
     assert alarms[names.of("late-orders")]["Threshold"] == 30_000
     assert alarms[names.of("dead-letters")]["Threshold"] == 0
     assert alarms[names.of("schedules-dead-waiting")]["Threshold"] == 1
+    assert alarms[names.of("intake-dead-waiting")]["Threshold"] == 1
+    assert alarms[names.of("intake-age")]["Threshold"] == 15 * 60
+
+
+def test_the_intake_queue_loses_nothing_and_keeps_no_order(deployed: Application) -> None:
+    names = deployed.settings.names
+    queue = deployed.one("AWS::SQS::Queue", QueueName=names.intake)
+    assert "FifoQueue" not in queue
+    assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (14 * 24 * 3600, True)
+    dead = ARN.format("sqs", names.intake_dead_letters)
+    assert readable(queue["RedrivePolicy"]) == {"deadLetterTargetArn": dead, "maxReceiveCount": 1000}
+    function = deployed.one("AWS::Lambda::Function", FunctionName=names.function("ingress-intake"))
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
 
 
 def test_logs_are_kept_for_a_set_time(dev: Application, prod: Application) -> None:
@@ -257,6 +271,7 @@ def test_the_workflows_starter_waits_longer_than_the_machine_runs(dev: Applicati
         ("api", 8, 50),
         ("fan-out", 60, None),
         ("relay", 50, None),
+        ("intake", 60, None),
         ("dead-letter-intake", 60, None),
         ("migrate", 300, None),
         ("admin", 60, None),

@@ -155,6 +155,7 @@ def test_each_task_reads_the_login_of_its_own_database_role(application: Applica
         ("api", ["platform"]),
         ("fan-out", ["platform"]),
         ("relay", ["platform"]),
+        ("intake", ["platform"]),
         ("dead-letter-intake", ["platform"]),
         ("admin", ["platform"]),
         ("migrate", ["owner"]),

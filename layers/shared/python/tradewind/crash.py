@@ -45,6 +45,9 @@ class Point(StrEnum):
     CALL_ENDED = "call.ended"
     """The same for a direct invocation: a state machine's step."""
 
+    INTAKE_ACCEPTED = "intake.accepted"
+    """A webhook that had been set aside is accepted, and the intake queue is not told."""
+
     RELAY_ROUTED = "relay.routed"
     RELAY_PURGED = "relay.purged"
     SLOTS_WRITTEN = "slots.written"

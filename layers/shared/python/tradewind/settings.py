@@ -39,6 +39,7 @@ class Settings:
     longest_time: timedelta
     unsent_after: timedelta
     lost_after: timedelta
+    receiver_database_wait: timedelta
 
     @property
     def queue_prefix(self) -> str:
@@ -102,6 +103,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         longest_time=timedelta(seconds=_whole_number(environment, "TRADEWIND_LONGEST_TIME_S", 15 * 60)),
         unsent_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_UNSENT_AFTER_S", 30)),
         lost_after=timedelta(seconds=_whole_number(environment, "TRADEWIND_LOST_AFTER_S", 15 * 60)),
+        receiver_database_wait=timedelta(
+            seconds=_whole_number(environment, "TRADEWIND_RECEIVER_DATABASE_WAIT_S", 1)
+        ),
     )
 
 

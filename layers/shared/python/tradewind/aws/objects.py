@@ -9,7 +9,7 @@ from tradewind.errors import NotFoundError
 
 
 class PayloadStore:
-    """``put`` and ``get`` whole objects by key, path style."""
+    """``put``, ``get`` and ``delete`` whole objects by key, path style."""
 
     def __init__(self, client: AwsClient, bucket: str, region: str) -> None:
         self._client = client
@@ -22,6 +22,10 @@ class PayloadStore:
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises NotFoundError where it does not exist or its retention has passed."""
         return self._call("GET", key, b"")
+
+    def delete(self, key: str) -> None:
+        """Delete the object; one that does not exist is deleted already."""
+        self._call("DELETE", key, b"")
 
     def _call(self, method: str, key: str, body: bytes) -> bytes:
         answer = self._client.send("s3", method, f"/{self._bucket}/{quote(key)}", {}, body, host=self._host)

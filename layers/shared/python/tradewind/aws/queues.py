@@ -1,4 +1,4 @@
-"""Sending to FIFO queues, and giving messages back with a wait."""
+"""Sending to queues, and giving messages back with a wait."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ class Queues:
             )
             accepted += [batch[int(item["Id"])].key for item in answer.get("Successful", [])]
         return accepted
+
+    def put(self, queue: str, body: str) -> None:
+        """Send one message to a standard queue. Raises what the client raises where it is not known to be sent."""
+        self._client.json_call(
+            "sqs", "AmazonSQS.SendMessage", {"QueueUrl": self._url_prefix + queue, "MessageBody": body}
+        )
 
     def set_visibility(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
         """Make received messages (receipt handle, wait) visible again after their wait."""

@@ -364,10 +364,11 @@ DECLARE
 BEGIN
     PERFORM bind_tenant(v_tenant);
     INSERT INTO webhook_inbox AS i (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body, body_sha256,
-                                    claim, triggered_at)
+                                    claim, triggered_at, received_at)
     VALUES (v_tenant, p_inbox ->> 'provider', p_inbox ->> 'app', p_inbox ->> 'event_id', p_inbox ->> 'topic',
-            p_inbox ->> 'shop', p_inbox ->> 'state', p_inbox ->> 'correlation_id', p_body, p_inbox ->> 'body_sha256', p_inbox ->> 'claim',
-            (p_inbox ->> 'triggered_at')::timestamptz)
+            p_inbox ->> 'shop', p_inbox ->> 'state', p_inbox ->> 'correlation_id', p_body, p_inbox ->> 'body_sha256',
+            p_inbox ->> 'claim', (p_inbox ->> 'triggered_at')::timestamptz,
+            coalesce((p_inbox ->> 'received_at')::timestamptz, now()))
     ON CONFLICT (tenant_id, app, provider, event_id) DO UPDATE SET deliveries = i.deliveries + 1
     RETURNING i.inbox_id, i.body_sha256, i.deliveries INTO v_inbox, v_sha256, v_deliveries;
     IF v_deliveries > 1 THEN

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from tradewind.crash import Point, reached
 from tradewind.errors import ConflictError, RetryableError, TradewindError
+from tradewind.tenancy.patience import Attempt, Cutoff
 
 Row = dict[str, Any]
 Params = Mapping[str, Any]
@@ -28,11 +29,8 @@ MAX_IDLE = timedelta(seconds=45)
 PREPARE_AFTER = 3
 """A statement is prepared at its fourth use: planning costs Postgres more than running it. Behind a pooling proxy,
 where prepared statements would stay on another client's connection, this must be None."""
-_STATEMENT_MS, _LOCK_MS, _IDLE_MS = 30_000, 8_000, 60_000
-_OPTIONS = (
-    f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_LOCK_MS}"
-    f" -c idle_in_transaction_session_timeout={_IDLE_MS} -c timezone=UTC"
-)
+_STATEMENT, _LOCK = timedelta(seconds=30), timedelta(seconds=8)
+_IDLE_MS = 60_000
 _STALE_FENCE = "TW001"
 
 __all__ = [
@@ -60,40 +58,68 @@ class QueryError(TradewindError):
 
 
 class Connections:
-    """Idle connections to one database as one role."""
+    """Idle connections to one database as one role.
 
-    def __init__(self, url: str, connect_timeout: int = 3) -> None:
+    With ``patience`` each is lent for that long at most, and a connection attempt waits no longer either: a database
+    that hangs fails like one that is gone. Postgres itself is told to give up a little earlier.
+    """
+
+    def __init__(self, url: str, connect_timeout: int = 3, patience: timedelta | None = None) -> None:
         self._url = url
         self._connect_timeout = connect_timeout
+        self._patience = patience
+        self._options = _options(
+            _STATEMENT if patience is None else patience * 0.9, _LOCK if patience is None else patience * 0.8
+        )
         self._idle: list[tuple[float, psycopg.Connection[Row]]] = []
+        self._cutoffs: dict[int, Cutoff] = {}
         self._lock = threading.Lock()
 
     def acquire(self) -> psycopg.Connection[Row]:
         """An open connection in autocommit. Raises DatabaseUnavailableError."""
+        connection = self._idle_one() or self._connect()
+        if self._patience is not None:
+            cutoff = Cutoff(connection.fileno(), self._patience)
+            with self._lock:
+                self._cutoffs[id(connection)] = cutoff
+        return connection
+
+    def _idle_one(self) -> psycopg.Connection[Row] | None:
         oldest_usable = time.time() - MAX_IDLE.total_seconds()
         while True:
             with self._lock:
                 if not self._idle:
-                    break
+                    return None
                 last_used, connection = self._idle.pop()
             if last_used >= oldest_usable and not connection.closed:
                 return connection
             connection.close()
+
+    def _connect(self) -> psycopg.Connection[Row]:
         try:
-            return psycopg.connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=PREPARE_AFTER,
-                row_factory=dict_row,
-                connect_timeout=self._connect_timeout,
-                options=_OPTIONS,
-            )
-        except psycopg.OperationalError as error:
+            if self._patience is None:
+                return self._dial()
+            return Attempt(self._dial, psycopg.Connection.close).within(self._patience)
+        except (psycopg.OperationalError, TimeoutError) as error:
             raise DatabaseUnavailableError(f"postgres: {error}") from error
+
+    def _dial(self) -> psycopg.Connection[Row]:
+        return psycopg.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=PREPARE_AFTER,
+            row_factory=dict_row,
+            connect_timeout=self._connect_timeout,
+            options=self._options,
+        )
 
     def release(self, connection: psycopg.Connection[Row]) -> None:
         """Take a connection back; one that is broken or inside a transaction is closed."""
-        if connection.closed or connection.info.transaction_status != pq.TransactionStatus.IDLE:
+        with self._lock:
+            cutoff = self._cutoffs.pop(id(connection), None)
+        usable = cutoff is None or cutoff.lift()
+        idle = not connection.closed and connection.info.transaction_status == pq.TransactionStatus.IDLE
+        if not (usable and idle):
             connection.close()
             return
         with self._lock:
@@ -103,6 +129,14 @@ class Connections:
         with self._lock:
             while self._idle:
                 self._idle.pop()[1].close()
+
+
+def _options(statement: timedelta, lock: timedelta) -> str:
+    milliseconds = timedelta(milliseconds=1)
+    return (
+        f"-c statement_timeout={statement // milliseconds} -c lock_timeout={lock // milliseconds}"
+        f" -c idle_in_transaction_session_timeout={_IDLE_MS} -c timezone=UTC"
+    )
 
 
 @contextmanager
