@@ -31,6 +31,19 @@ WHERE o.state = 'sent' AND o.sent_at < clock_timestamp() - %(age)s::interval
        OR (r.state = 'running' AND r.lease_until < clock_timestamp() - %(age)s::interval))
 ORDER BY o.sent_at LIMIT %(limit)s
 """
+_ABANDONED = """
+UPDATE task_run r
+SET state = 'failed', lease_until = NULL, finished_at = clock_timestamp(), error_kind = 'RetryableError',
+    error_class = 'AbandonedError', error_message = 'whoever called it gave it up before it had ended'
+WHERE r.source IN ('workflow', 'manual')
+  AND ((r.state = 'running' AND r.lease_until < clock_timestamp() - %(age)s::interval)
+       OR (r.state = 'retrying' AND coalesce(r.next_attempt_at, r.started_at) < clock_timestamp() - %(age)s::interval))
+  AND NOT EXISTS (SELECT FROM task_run c WHERE c.tenant_id = r.tenant_id AND c.cause = r.cause
+                  AND c.source <> 'workflow' AND c.run_id <> r.run_id AND c.state IN ('running', 'retrying', 'waiting'))
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.tenant_id = r.tenant_id AND o.task = r.task AND o.cause = r.cause
+                  AND o.state <> 'done')
+RETURNING r.run_id
+"""
 _UNROUTED = """
 SELECT tenant_id, inbox_id, provider, app, event_id, topic, correlation_id, body, claim, received_at
 FROM webhook_inbox
@@ -68,6 +81,7 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             "rooms": relay.save_rooms(),
             "unsent": relay.send_unsent(),
             "lost": relay.send_lost(),
+            "abandoned": relay.close_abandoned(),
             "routed": relay.route_waiting(),
             "released": platform.release(session, limit=2000),
             "purged": relay.purge(),
@@ -113,6 +127,13 @@ class Relay:
         age = self._platform.settings.lost_after if age is None else age
         rows = self._session.call(_LOST, {"age": age, "limit": _BATCH})
         return self._platform.dispatcher.flush(self._session, rows)
+
+    def close_abandoned(self, age: timedelta | None = None) -> int:
+        """Runs that were called directly, whose function died, and whose caller does not come back: a step of a
+        workflow that has ended for good, a person's. They have no message that would take them over.
+        """
+        age = self._platform.settings.lost_after if age is None else age
+        return len(self._session.call(_ABANDONED, {"age": age}))
 
     def route_waiting(self) -> int:
         """Webhooks that were kept before any task was there for them."""

@@ -122,3 +122,52 @@ def test_what_is_older_than_thirty_days_is_deleted_and_nothing_else(
     ]
     with hq.platform.session() as session:
         assert Relay(hq.platform, a_manifest(), session).purge() == 0
+
+
+AGE = timedelta(minutes=20)
+
+
+def add_run(hq: Headquarters, task: str, cause: str, source: str, state: str, ended: timedelta) -> None:
+    """A run whose lease ended, or whose next try was due, so long ago."""
+    hq.write(
+        "INSERT INTO task_run (tenant_id, task, cause, source, correlation_id, state, lease_until, next_attempt_at,"
+        " accepted_at) VALUES (%s, %s, %s, %s, %s, %s, now() - %s::interval, now() - %s::interval, now())",
+        hq.house.tenant_id,
+        task,
+        cause,
+        source,
+        cause,
+        state,
+        ended if state == "running" else None,
+        ended if state == "retrying" else None,
+    )
+
+
+def test_a_step_whose_function_died_after_its_workflow_had_ended_for_good_does_not_hang(
+    hq: Headquarters,
+) -> None:
+    add_run(hq, "starter", "gone", "webhook", "failed", AGE)
+    add_run(hq, "step", "gone", "workflow", "running", AGE)
+    add_run(hq, "other-step", "gone", "workflow", "retrying", AGE)
+    add_run(hq, "starter", "open", "webhook", "retrying", AGE)
+    add_run(hq, "step", "open", "workflow", "running", AGE)
+    add_run(hq, "step", "young", "workflow", "running", timedelta(minutes=1))
+    add_run(hq, "by-hand", "manual:1", "manual", "running", AGE)
+    add_run(hq, "by-hand", "queued", "manual", "retrying", AGE)
+    hq.write(
+        "INSERT INTO outbox (tenant_id, key, task, shard, cause, source, correlation_id, state, accepted_at)"
+        " VALUES (%s, 'k', 'by-hand', 0, 'queued', 'manual', 'c', 'sent', now())",
+        hq.house.tenant_id,
+    )
+    with hq.platform.session() as session:
+        relay = Relay(hq.platform, a_manifest("redact"), session)
+        assert [relay.close_abandoned() for _ in range(2)] == [3, 0]
+    closed = hq.house.query(
+        "SELECT task, cause FROM task_run WHERE error_class = 'AbandonedError' ORDER BY 1, 2"
+    )
+    assert [(row["task"], row["cause"]) for row in closed] == [
+        ("by-hand", "manual:1"),
+        ("other-step", "gone"),
+        ("step", "gone"),
+    ]
+    assert hq.count("dead_letter") == 0

@@ -23,6 +23,7 @@ from tradewind.errors import (
     TerminalError,
 )
 from tradewind.tasks.message import Lane, Message, Source, message_from
+from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import Task
 from tradewind.tasks.worker import Dead, Done, TryAgain
@@ -239,6 +240,27 @@ def test_death_at_any_line_neither_loses_nor_doubles(
     assert [row["task"] for row in rows] == ["test-follower"]
     assert rows[0]["state"] in ("ready", "sent")
     assert house.query("SELECT state FROM task_run WHERE task = 'test-task'") == [{"state": "succeeded"}]
+
+
+def test_a_held_step_of_a_workflow_is_waited_for_and_counts_no_attempt(
+    house: House, make_task: Callable[..., Task]
+) -> None:
+    held = iter([True] * 7)
+
+    def starts_workflow() -> str:
+        if next(held, False):
+            raise LeaseHeldError("order-sync", "one of its steps", timedelta(seconds=5))
+        return "done"
+
+    made = make_task(starts_workflow, retry=Retry(2, fixed(5)))
+    message = house.message(made, {}, cause="c")
+    for _ in range(7):
+        end = house.worker(made).work(message, house.deadline())
+        assert isinstance(end, TryAgain)
+        assert end.wait == timedelta(seconds=2)
+    assert house.worker(made).work(message, house.deadline()) == Done("done")
+    assert house.query("SELECT state, attempt FROM task_run") == [{"state": "succeeded", "attempt": 1}]
+    assert house.query("SELECT count(*) FROM dead_letter") == [{"count": 0}]
 
 
 def test_long_run_continues_in_new_messages_from_its_checkpoint(

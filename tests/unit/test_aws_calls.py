@@ -22,6 +22,7 @@ from tradewind.aws.machines import (
 from tradewind.aws.objects import PayloadStore
 from tradewind.errors import (
     ErrorKind,
+    LeaseHeldError,
     MisconfiguredError,
     NotFoundError,
     RateLimitedError,
@@ -228,7 +229,7 @@ ENDS = [
     ),
     ("FAILED", "RetryableError", "reset", WorkflowFailedError, ErrorKind.RETRYABLE),
     ("FAILED", "UnexpectedError", None, WorkflowFailedError, ErrorKind.RETRYABLE),
-    ("FAILED", "LeaseHeldError", "[1]", WorkflowFailedError, ErrorKind.RETRYABLE),
+    ("FAILED", "LeaseHeldError", "[1]", LeaseHeldError, ErrorKind.RETRYABLE),
     ("FAILED", "States.TaskFailed", "", WorkflowFailedError, ErrorKind.RETRYABLE),
     ("TIMED_OUT", "States.Timeout", None, WorkflowFailedError, ErrorKind.RETRYABLE),
     ("TIMED_OUT", None, None, WorkflowFailedError, ErrorKind.RETRYABLE),

@@ -9,9 +9,18 @@ from typing import Any
 
 from tradewind.aws.client import AwsClient
 from tradewind.crash import Point, reached
-from tradewind.errors import ErrorKind, RateLimitedError, RetryableError, TerminalError, TradewindError
+from tradewind.errors import (
+    ErrorKind,
+    LeaseHeldError,
+    RateLimitedError,
+    RetryableError,
+    TerminalError,
+    TradewindError,
+)
 from tradewind.settings import Settings
 
+_LEASE_LEFT = timedelta(seconds=5)
+"""A step whose worker died is taken over when its lease ends; the machine's own retries may end before."""
 _NO_WAIT_S = 1e9
 """A number beyond is no wait (nor is infinity, or what is no number at all)."""
 
@@ -60,6 +69,8 @@ def failure_of(workflow: str, status: str, error: str | None, cause: str | None)
     text = _message(cause)
     if error == ErrorKind.RATE_LIMITED:
         return RateLimitedError(f"{workflow} step", read_wait(text))
+    if error == LeaseHeldError.__name__:
+        return LeaseHeldError(workflow, "one of its steps", _LEASE_LEFT)
     if error == ErrorKind.TERMINAL:
         return WorkflowRefusedError(f"{workflow}: {text}")
     return WorkflowFailedError(f"{workflow} {status}: {error}: {text}")

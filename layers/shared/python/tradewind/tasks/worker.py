@@ -280,9 +280,8 @@ class Worker:
             logger().error("run failed for good", extra=fields | stack | dead)
             self._dispatcher.flush(session, rows)
             return Dead(error)
-        ledger.retry(
-            message, claim, failure, plan, counted=kind is not ErrorKind.RATE_LIMITED, steps=run.steps
-        )
+        counted = not isinstance(error, RateLimitedError | LeaseHeldError)
+        ledger.retry(message, claim, failure, plan, counted=counted, steps=run.steps)
         reached(Point.RUN_GIVEN_BACK)
         log = logger().exception if kind is ErrorKind.UNEXPECTED else logger().warning
         log("run will be tried again", extra=fields | {"wait_s": round(plan.total_seconds(), 3)})
@@ -306,15 +305,16 @@ def plan_failure(
 ) -> timedelta | None:
     """How long to wait before another try, or None where there is none. Pure.
 
-    A rate limit waits as long as the provider says and counts no attempt; a terminal error is never tried again;
-    anything else waits by the task's backoff until its attempts are used. A direct call leaves attempts to its caller.
+    A rate limit waits as long as the provider says, a held lease (of a workflow's step) a moment, and neither counts as
+    an attempt; a terminal error is never tried again; anything else waits by the task's backoff until its attempts are
+    used. A direct call leaves attempts to its caller.
     """
     if isinstance(error, RateLimitedError):
         return error.wait
-    if isinstance(error, TerminalError) or (attempt >= task.retry.attempts and not direct):
-        return None
     if isinstance(error, LeaseHeldError):
         return min(error.wait, _LEASE_POLL)
+    if isinstance(error, TerminalError) or (attempt >= task.retry.attempts and not direct):
+        return None
     return task.retry.backoff.wait(max(1, attempt), chance)
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from tradewind.clock import Clock
 from tradewind.crash import Point, reached
-from tradewind.errors import MisconfiguredError, NotFoundError, RetryableError
+from tradewind.errors import MisconfiguredError, NotFoundError, RateLimitedError, RetryableError
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport
@@ -30,6 +30,8 @@ _SECOND = timedelta(milliseconds=1050)
 _RENEW_BEFORE = timedelta(seconds=60)
 _TOKEN_LIFE_IN_PROCESS = timedelta(seconds=60)
 _LOCK_MS = 10_000
+_POLL = timedelta(seconds=1)
+"""Whoever finds the lock taken comes back after it, and counts no attempt: its holder may have died."""
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -137,7 +139,7 @@ class ShopTokens:
         lock, owner = f"lock:{{shopify:{self._tenant.shop_domain}}}:refresh", str(uuid4())
         try:
             if not self._valkey.set(lock, owner, nx=True, px=_LOCK_MS):
-                raise RetryableError(f"{self._tenant.shop_domain}: another worker renews the token")
+                raise RateLimitedError(f"{self._tenant.shop_domain}: another worker renews the token", _POLL)
             try:
                 return self._keep(self._renew(rejected))
             finally:
