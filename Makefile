@@ -18,7 +18,7 @@ export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
 .PHONY: help install up down status demo test chaos bench bench-report check format tasks run runs replay pause resume \
-        pauses drain tenant credentials build cost
+        pauses drain remove-tenant privacy tenant credentials build cost
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,12 @@ pauses: $(INSTALLED)  ## List what is paused, by whom and why.
 
 drain: $(INSTALLED)  ## Wait until nothing is left to work; of what is paused, until nothing is at work: [TENANT=] [TASK=]
 	@$(VENV)/python -m infra.operate drain --tenant "$(TENANT)" --task "$(TASK)"
+
+remove-tenant: $(INSTALLED)  ## Delete a tenant with everything that it has: TENANT=acme CONFIRM=acme REASON="..."
+	@$(VENV)/python -m infra.operate remove-tenant --tenant "$(TENANT)" --confirm "$(CONFIRM)" --reason "$(REASON)"
+
+privacy: $(INSTALLED)  ## List privacy requests and where their exports lie: [TENANT=] [STATE=open]
+	@$(VENV)/python -m infra.operate privacy --tenant "$(TENANT)" --state "$(STATE)"
 
 tenant: $(INSTALLED)  ## Register a tenant: SLUG=acme SHOP=acme.myshopify.com, its secrets as JSON on standard input.
 	@$(VENV)/python -m infra.operate tenant --slug "$(SLUG)" --shop "$(SHOP)"

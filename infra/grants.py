@@ -123,6 +123,12 @@ def delete_payloads(names: Names, folder: str) -> Grant:
     return Grant(("s3:DeleteObject",), (f"{bucket_arn(names.payload_bucket)}/{PAYLOAD_PREFIX}{folder}*",))
 
 
+def list_payloads(names: Names) -> Grant:
+    """Listing keys, below the one prefix of payloads only."""
+    only = {"StringLike": {"s3:prefix": [f"{PAYLOAD_PREFIX}*"]}}
+    return Grant(("s3:ListBucket",), (bucket_arn(names.payload_bucket),), only)
+
+
 def read_secret(names: Names, role: str) -> Grant:
     """Secrets Manager appends six characters of its own to a secret's name."""
     secret = arn("secretsmanager", f"secret:{names.secret(role)}-??????")

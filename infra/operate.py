@@ -225,6 +225,20 @@ def drain(arguments: argparse.Namespace) -> Any:
     return state
 
 
+def remove_tenant(arguments: argparse.Namespace) -> Any:
+    """Remove a tenant with everything that it has; CONFIRM repeats the slug."""
+    request = _given(arguments, "tenant", "confirm", "reason")
+    return find_stage().invoke(
+        "ingress-admin", {"action": "remove-tenant", "actor": getpass.getuser(), **request}
+    )
+
+
+def list_privacy_requests(arguments: argparse.Namespace) -> Any:
+    """List customers' and shops' privacy requests, and where their exports lie."""
+    request = _given(arguments, "tenant", "state")
+    return find_stage().invoke("ingress-admin", {"action": "privacy-requests", **request})
+
+
 def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(arguments, name))}
 
@@ -261,6 +275,8 @@ def _parser() -> argparse.ArgumentParser:
     command("pause", pause, "reason", tenant="", task="", schedule="")
     command("resume", resume, tenant="", task="", schedule="")
     command("pauses", list_pauses)
+    command("remove-tenant", remove_tenant, "tenant", "confirm", "reason")
+    command("privacy", list_privacy_requests, tenant="", state="")
     command("drain", drain, tenant="", task="").add_argument("--seconds", type=int, default=600)
     return parser
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tradewind.aws.queues import Entry
-from tradewind.errors import TradewindError
+from tradewind.errors import NotFoundError, TradewindError
 from tradewind.ports import (
     OrderPage,
     OrderUpdate,
@@ -111,6 +111,28 @@ class FakeQueues:
 
     def set_visibility(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
         self.waits.extend(waits)
+
+
+@dataclass
+class FakePayloads:
+    """A payload store of one process; pages hold ``page`` keys."""
+
+    kept: dict[str, bytes] = field(default_factory=dict)
+    page: int = 2
+
+    def put(self, key: str, body: bytes) -> None:
+        self.kept[key] = body
+
+    def get(self, key: str) -> bytes:
+        if key not in self.kept:
+            raise NotFoundError("stored payload", key)
+        return self.kept[key]
+
+    def delete(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+    def list(self, prefix: str, after: str = "") -> Sequence[str]:
+        return sorted(key for key in self.kept if key.startswith(prefix) and key > after)[: self.page]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from ingress.manifest import load_manifest
 from ingress.operators import Name, Request, Slug, find_tenant, tenant_from
 from ingress.pauses import list_pauses, pause, resume
 from ingress.platform import Platform, current_platform
+from ingress.removal import list_privacy_requests, remove_tenant
 from ingress.replay import ReplayFilter, replay
 from ingress.runs import find_runs, queue_state
 from tradewind.clock import SystemClock
@@ -233,6 +234,8 @@ ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] =
     "store-credentials": store_credentials,
     "list-tenants": list_tenants,
     "replay-dead-letters": replay_dead_letters,
+    "remove-tenant": remove_tenant,
+    "privacy-requests": list_privacy_requests,
     "find-runs": find_runs,
     "queue-state": queue_state,
     "pause": pause,

@@ -11,11 +11,11 @@ from ingress.manifest import Manifest, load_manifest
 from ingress.platform import Platform, current_platform
 from tradewind.crash import Point, reached
 from tradewind.integrations.shopify.webhook import entity_of
-from tradewind.loglines import log_line
+from tradewind.loglines import count_line, log_line
+from tradewind.retention import LONGEST, TABLES
 from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
-RETENTION = timedelta(days=30)
 _BATCH = 500
 
 _UNSENT = """
@@ -63,13 +63,12 @@ SELECT r.task, r.lane, r.room FROM jsonb_to_recordset(%(rooms)s) AS r (task text
 ON CONFLICT (task, lane) DO UPDATE SET room = excluded.room WHERE q.room <> excluded.room
 RETURNING 1 AS saved
 """
-_PURGE = {
-    "webhook_inbox": "received_at",
-    "outbox": "greatest(created_at, due_at)",
-    "task_run": "first_started_at",
-    "dead_letter": "created_at",
-    "schedule_slot": "created_at",
-}
+_NEARLY_DUE = """
+SELECT count(*)::integer AS requests FROM privacy_requests
+WHERE state = 'open' AND due_at < clock_timestamp() + %(margin)s
+"""
+DUE_MARGIN = timedelta(days=7)
+"""So long before a privacy request must be done it raises an alarm."""
 
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
@@ -85,6 +84,7 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             "routed": relay.route_waiting(),
             "released": platform.release(session, limit=2000),
             "purged": relay.purge(),
+            "privacy_due": relay.count_nearly_due(),
         }
     log_line("info", "relay ran", **done)
     return done
@@ -179,15 +179,22 @@ class Relay:
             "accepted_at": row["received_at"].isoformat(),
         }
 
+    def count_nearly_due(self) -> int:
+        """Privacy requests that are open and nearly at the end of their time."""
+        found: int = self._session.call(_NEARLY_DUE, {"margin": DUE_MARGIN})[0]["requests"]
+        if found:
+            count_line("PrivacyRequestsDue", found)
+        return found
+
     def purge(self) -> int:
         """Delete what is older than the retention, a batch of each store at a time."""
         purged = 0
-        for table, column in _PURGE.items():
+        for table, column in TABLES.items():
             old = f"SELECT ctid FROM {table} WHERE {column} < clock_timestamp() - %(age)s LIMIT 1000"  # noqa: S608 - names from the table above
             delete = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old})) RETURNING 1"  # noqa: S608 - the same
             rows = self._session.call(
                 f"WITH gone AS ({delete}) SELECT count(*)::integer AS gone FROM gone",  # noqa: S608 - the same
-                {"age": RETENTION},
+                {"age": LONGEST},
             )
             purged += rows[0]["gone"]
             reached(Point.RELAY_PURGED)

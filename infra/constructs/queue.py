@@ -10,11 +10,11 @@ from constructs import Construct
 
 from infra.grants import tls_only
 from infra.names import queue_arn
+from tradewind.retention import QUEUES
 
 if TYPE_CHECKING:
     from infra.stacks.base import TradewindStack
 
-RETENTION = timedelta(days=14)
 MAX_RECEIVES = 1000
 """Attempts are counted by the kernel; this bound only catches what the kernel never sees."""
 
@@ -43,7 +43,7 @@ class Queue(Construct):
             deduplication_scope="messageGroup" if fifo else None,
             fifo_throughput_limit="perMessageGroupId" if fifo else None,
             visibility_timeout=int(visibility.total_seconds()),
-            message_retention_period=int(RETENTION.total_seconds()),
+            message_retention_period=int(QUEUES.total_seconds()),
             sqs_managed_sse_enabled=True,
             redrive_policy=None
             if dead_letters is None

@@ -99,8 +99,10 @@ def task_grants(stack: TradewindStack, task: Task, database_role: str, wiring: W
         grants.send(wiring.sends_to(task, names)),
         grants.read_payloads(names),
     ]
-    if task.starts:
+    if task.starts or Need.PAYLOADS in task.needs:
         made.append(grants.write_payloads(names))
+    if Need.PAYLOADS in task.needs:
+        made += [grants.delete_payloads(names, ""), grants.list_payloads(names)]
     if task.starts_workflow is not None:
         made.append(grants.start_machine_and_wait(names.machine(task.starts_workflow)))
     if Need.KEY in task.needs:

@@ -19,8 +19,8 @@ from infra.constructs.queue import Queue
 from infra.grants import tls_only
 from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
+from tradewind.retention import PAYLOADS
 
-PAYLOAD_RETENTION_DAYS = 30
 DEAD_LETTER_VISIBILITY = timedelta(minutes=6)
 INTAKE_VISIBILITY = timedelta(minutes=6)
 """Six times the intake's time-out, as AWS advises where a batch may be handed back."""
@@ -106,7 +106,7 @@ class DataStack(TradewindStack):
                     s3.CfnBucket.RuleProperty(
                         id="retention",
                         status="Enabled",
-                        expiration_in_days=PAYLOAD_RETENTION_DAYS,
+                        expiration_in_days=PAYLOADS.days,
                         abort_incomplete_multipart_upload=s3.CfnBucket.AbortIncompleteMultipartUploadProperty(
                             days_after_initiation=1
                         ),

@@ -15,6 +15,7 @@ from constructs import Construct
 
 from infra import bundles, grants
 from infra.bundles import Bundle
+from infra.constructs.alarm import Alarm
 from infra.constructs.function import Function, FunctionSpec
 from infra.constructs.http_api import HttpApi
 from infra.constructs.migration_hook import MigrationHook
@@ -98,6 +99,7 @@ class IngressStack(TradewindStack):
             )
         )
         self._intake([to_tasks, key])
+        self._alarm_on_privacy()
         self._dead_letter_intake(dead_letters)
         migrate = self._function(
             Part("migrate", "Runs the migrations", timedelta(minutes=5), 512, [], database_role="owner")
@@ -178,6 +180,21 @@ class IngressStack(TradewindStack):
             [*shared, *own],
         )
         self._mapping(self._function(part), names.intake, INTAKE_CONCURRENCY)
+
+    def _alarm_on_privacy(self) -> None:
+        """The relay counts them every minute."""
+        Alarm(
+            self,
+            "privacy-due",
+            stack=self,
+            name=self.names.of("privacy-due"),
+            description="a customer's privacy request is open and must be done within a week; find its run",
+            namespace="Tradewind",
+            metric="PrivacyRequestsDue",
+            dimensions={},
+            statistic="Maximum",
+            threshold=1,
+        )
 
     def _mapping(self, function: Function, queue: str, concurrency: int) -> None:
         limit = self.settings.concurrency_limit or concurrency

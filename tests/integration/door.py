@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,10 +19,9 @@ from ingress.intake import Intake
 from ingress.manifest import load_manifest
 from ingress.receiver import Receiver
 from ingress.shops import ShopDirectory
-from tests.fakes import FakeQueues
+from tests.fakes import FakePayloads, FakeQueues
 from tests.integration.harness import add_tenant, local_settings
 from tradewind.aws.keys import DataKey
-from tradewind.errors import NotFoundError
 from tradewind.integrations.shopify.webhook import sign
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
@@ -45,24 +44,6 @@ class LocalKeys:
 
 
 @dataclass
-class Objects:
-    """A payload store of one process."""
-
-    kept: dict[str, bytes] = field(default_factory=dict)
-
-    def put(self, key: str, body: bytes) -> None:
-        self.kept[key] = body
-
-    def delete(self, key: str) -> None:
-        self.kept.pop(key, None)
-
-    def get(self, key: str) -> bytes:
-        if key not in self.kept:
-            raise NotFoundError("stored payload", key)
-        return self.kept[key]
-
-
-@dataclass
 class Door:
     """A receiver on a fresh database, with tenants acme, bolt, and gone (uninstalled)."""
 
@@ -79,7 +60,7 @@ class Door:
         with psycopg.connect(self.urls.platform) as connection:
             connection.execute("UPDATE tenants SET status = 'uninstalled' WHERE slug = 'gone'")
         self.queues = FakeQueues()
-        self.objects = Objects()
+        self.objects = FakePayloads()
         self.dispatcher = Dispatcher(self.queues, "test")  # type: ignore[arg-type]
         self.vault = vault
         self.receiver, self.acceptor = self.new_receiver()

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from commerce.order_sync.workflow import order_sync
 from infra.local.postgres import DatabaseUrls
-from tests.fakes import FakeMachines, FakeQueues, FakeShopify
+from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
 from tradewind.clock import SystemClock
@@ -67,6 +67,7 @@ class House:
     tenant_id: UUID
     shopify: FakeShopify = field(default_factory=FakeShopify)
     queues: FakeQueues = field(default_factory=FakeQueues)
+    payloads: FakePayloads = field(default_factory=FakePayloads)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.urls.app)
@@ -85,7 +86,11 @@ class House:
 
     def worker(self, task: Task) -> Worker:
         worker = Worker(task, self.process)
-        fakes = {"shopify": lambda _: self.shopify, "machines": lambda _: FakeMachines(self.run_chain)}
+        fakes = {
+            "shopify": lambda _: self.shopify,
+            "machines": lambda _: FakeMachines(self.run_chain),
+            "payloads": lambda _: self.payloads,
+        }
         for name, factory in fakes.items():
             if name in worker._factories:
                 worker._factories[name] = factory

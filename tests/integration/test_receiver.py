@@ -126,9 +126,10 @@ def test_compliance_topics_are_kept_for_uninstalled_and_unknown_shops(door: Door
     assert door.post(redact, topic="shop/redact", shop="nobody.myshopify.com", webhook_id="hook-2")[0] == 200
     rows = door.query("SELECT tenant_id, state FROM webhook_inbox ORDER BY received_at")
     assert rows == [
-        {"tenant_id": door.tenants["gone"], "state": "unrouted"},
-        {"tenant_id": UUID(int=0), "state": "unrouted"},
+        {"tenant_id": door.tenants["gone"], "state": "routed"},
+        {"tenant_id": UUID(int=0), "state": "routed"},
     ]
+    assert [entry.queue for entry in door.queues.sent] == ["tradewind-test-gdpr-request-process.fifo"] * 2
 
 
 def test_previous_secret_signs_until_its_time_is_over(door: Door) -> None:

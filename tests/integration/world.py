@@ -24,6 +24,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("tenants", "slug"): None,
     ("tenants", "status"): "active",
     ("pauses", "kind"): "task",
+    ("privacy_requests", "kind"): "customers/redact",
     ("webhook_inbox", "state"): "routed",
     ("outbox", "state"): "held",
     ("outbox", "lane"): "live",

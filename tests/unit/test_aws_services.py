@@ -118,6 +118,21 @@ def test_object_comes_back_as_it_was_put(clients: Clients, cloud: str) -> None:
     assert boto(cloud, "s3").get_object(Bucket="payloads", Key=key)["Body"].read() == body
 
 
+def test_keys_below_a_prefix_are_listed_in_order_a_page_at_a_time(clients: Clients, cloud: str) -> None:
+    boto(cloud, "s3").create_bucket(Bucket="listed")
+    store = PayloadStore(clients.at(cloud), "listed", REGION)
+    wanted = [f"tenants/a/ü & <{number:04}>.json" for number in range(1003)]
+    for key in [*wanted, "tenants/b/other.json"]:
+        store.put(key, b"{}")
+    first = store.list("tenants/a/")
+    assert (len(first), first[0]) == (1000, wanted[0])
+    assert [*first, *store.list("tenants/a/", first[-1])] == wanted
+    assert store.list("tenants/a/", wanted[-1]) == []
+    store.delete(wanted[0])
+    store.delete(wanted[0])
+    assert store.list("tenants/a/")[0] == wanted[1]
+
+
 def test_missing_object_is_not_found(clients: Clients, cloud: str) -> None:
     boto(cloud, "s3").create_bucket(Bucket="payloads")
     with pytest.raises(NotFoundError, match="no stored payload with id tenants/none"):

@@ -51,6 +51,13 @@ path_of = st.lists(segment.map(lambda text: quote(text, safe="")), max_size=4).m
     lambda parts: "/" + "/".join(parts)
 )
 
+query_of = st.dictionaries(visible, st.text(max_size=12), max_size=3).map(
+    lambda given: "&".join(
+        f"{quote(name, safe='')}={quote(given[name], safe='')}"
+        for name in sorted(given, key=lambda name: quote(name, safe=""))
+    )
+)
+
 
 @given(
     service=st.sampled_from(["sqs", "kms", "s3", "states", "secretsmanager"]),
@@ -61,9 +68,10 @@ path_of = st.lists(segment.map(lambda text: quote(text, safe="")), max_size=4).m
     ),
     body=st.binary(max_size=300),
     keys=st.builds(Keys, visible, visible, st.none() | visible),
+    query=query_of,
 )
 def test_signature_is_botocores(
-    service: str, method: str, path: str, headers: dict[str, str], body: bytes, keys: Keys
+    service: str, method: str, path: str, headers: dict[str, str], body: bytes, keys: Keys, query: str
 ) -> None:
     host = f"{service}.eu-west-1.amazonaws.com"
     signed = sign(
@@ -76,8 +84,10 @@ def test_signature_is_botocores(
         region="eu-west-1",
         keys=keys,
         at=AT,
+        query=query,
     )
-    expected = signature_by_botocore(keys, service, method, host, path, dict(headers), body)
+    asked = f"{path}?{query}" if query else path
+    expected = signature_by_botocore(keys, service, method, host, asked, dict(headers), body)
     assert signed["authorization"] == expected
     assert signed.get("x-amz-security-token") == keys.token
     assert ("x-amz-content-sha256" in signed) == (service == "s3")

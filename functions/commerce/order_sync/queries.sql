@@ -266,4 +266,4 @@ INSERT INTO webhook_registrations (shop_domain, topic, subscription_id, uri)
 SELECT r.shop_domain, r.topic, r.subscription_id, r.uri
 FROM jsonb_populate_recordset(NULL::webhook_registrations, %(registrations)s) r
 ON CONFLICT (tenant_id, shop_domain, topic) DO UPDATE SET
-    subscription_id = excluded.subscription_id, uri = excluded.uri, checked_at = now();
+    subscription_id = excluded.subscription_id, uri = excluded.uri, checked_at = now(), deleted_at = NULL;

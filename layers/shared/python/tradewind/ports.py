@@ -178,6 +178,21 @@ class Shopify(Protocol):
         """Subscribe ``topic`` (``orders/create``) to ``uri``."""
 
 
+class PayloadStore(Protocol):
+    """The stage's payloads by key; a tenant's lie below ``tenants/{tenant id}/`` and end after their retention."""
+
+    def put(self, key: str, body: bytes) -> None: ...
+
+    def get(self, key: str) -> bytes:
+        """Raises NotFoundError."""
+
+    def delete(self, key: str) -> None:
+        """Delete the object; one that does not exist is deleted already."""
+
+    def list(self, prefix: str, after: str = "") -> Sequence[str]:
+        """A page of keys below ``prefix`` behind ``after``, in order; empty where there are no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActiveTenant:
     """A tenant as the fan-out sees it."""

@@ -88,6 +88,7 @@ class AwsClient:
         body: bytes,
         *,
         host: str | None = None,
+        query: str = "",
     ) -> Answer:
         """Send one signed request. A kept-alive connection that the other side has closed is opened once more."""
         url = urlsplit(self._endpoint or f"https://{host or f'{service}.{self._region}.amazonaws.com'}")
@@ -101,7 +102,9 @@ class AwsClient:
             region=self._region,
             keys=read_keys(),
             at=datetime.now(UTC),
+            query=query,
         )
+        path = f"{path}?{query}" if query else path
         del signed["host"]
         connection, kept = self._connection(url.scheme, url.netloc)
         try:

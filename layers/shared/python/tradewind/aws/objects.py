@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import re
+from collections.abc import Sequence
+from html import unescape
+from urllib.parse import quote, unquote
 
-from tradewind.aws.client import AwsClient, AwsRefusedError, AwsUnavailableError
+from tradewind.aws.client import Answer, AwsClient, AwsRefusedError, AwsUnavailableError
 from tradewind.errors import NotFoundError
+
+_KEY = re.compile(r"<Key>(.*?)</Key>", re.DOTALL)
 
 
 class PayloadStore:
-    """``put``, ``get`` and ``delete`` whole objects by key, path style."""
+    """``put``, ``get``, ``delete`` and ``list`` whole objects by key, path style."""
 
     def __init__(self, client: AwsClient, bucket: str, region: str) -> None:
         self._client = client
@@ -27,12 +32,24 @@ class PayloadStore:
         """Delete the object; one that does not exist is deleted already."""
         self._call("DELETE", key, b"")
 
+    def list(self, prefix: str, after: str = "") -> Sequence[str]:
+        """Keys below ``prefix``, in order, the first 1,000 behind ``after``; none where there are no more."""
+        query = {"encoding-type": "url", "list-type": "2", "prefix": prefix, "start-after": after}
+        asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items() if value)
+        answer = self._client.send("s3", "GET", f"/{self._bucket}", {}, b"", host=self._host, query=asked)
+        _check("LIST", prefix, answer)
+        return [unquote(unescape(key)) for key in _KEY.findall(answer.body.decode())]
+
     def _call(self, method: str, key: str, body: bytes) -> bytes:
         answer = self._client.send("s3", method, f"/{self._bucket}/{quote(key)}", {}, body, host=self._host)
-        if answer.status == 404:  # noqa: PLR2004 - HTTP
-            raise NotFoundError("stored payload", key)
-        if answer.status >= 500:  # noqa: PLR2004 - HTTP
-            raise AwsUnavailableError(f"s3: {method} answered {answer.status}")
-        if answer.status >= 300:  # noqa: PLR2004 - HTTP
-            raise AwsRefusedError("s3", str(answer.status), answer.body[:200].decode(errors="replace"))
+        _check(method, key, answer)
         return answer.body
+
+
+def _check(method: str, key: str, answer: Answer) -> None:
+    if answer.status == 404 and method != "DELETE":  # noqa: PLR2004 - HTTP
+        raise NotFoundError("stored payload", key)
+    if answer.status >= 500:  # noqa: PLR2004 - HTTP
+        raise AwsUnavailableError(f"s3: {method} answered {answer.status}")
+    if answer.status >= 300 and answer.status != 404:  # noqa: PLR2004 - HTTP
+        raise AwsRefusedError("s3", str(answer.status), answer.body[:200].decode(errors="replace"))

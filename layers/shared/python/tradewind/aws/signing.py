@@ -34,10 +34,12 @@ def sign(  # noqa: PLR0913 - a request has this many parts
     region: str,
     keys: Keys,
     at: datetime,
+    query: str = "",
 ) -> dict[str, str]:
     """Return ``headers`` with the ones that authenticate the request added. ``at`` is the present moment in UTC.
 
-    ``path`` is the path as sent, already percent-encoded, without a query.
+    ``path`` is the path as sent, already percent-encoded, without a query; ``query`` is the query as sent, its
+    parameters sorted and percent-encoded.
     """
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
@@ -50,7 +52,7 @@ def sign(  # noqa: PLR0913 - a request has this many parts
     names = ";".join(sorted(signed))
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
     canonical_path = path if service == "s3" else quote(path, safe="/-_.~")
-    request = f"{method}\n{canonical_path}\n\n{lines}\n{names}\n{digest}"
+    request = f"{method}\n{canonical_path}\n{query}\n{lines}\n{names}\n{digest}"
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = f"AWS4{keys.secret}".encode()

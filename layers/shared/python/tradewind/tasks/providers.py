@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from tradewind.clock import Clock
-from tradewind.ports import MachineStarter, Shopify, TenantDirectory
+from tradewind.ports import MachineStarter, PayloadStore, Shopify, TenantDirectory
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.database import PlatformDb, TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -28,6 +28,7 @@ class Need(StrEnum):
     KEY = "key"
     INTERNET = "internet"
     MACHINE = "machine"
+    PAYLOADS = "payloads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ PROVIDERS: Mapping[Any, Provider] = {
     TenantDb: Provider(f"{_SCOPE}:tenant_db", frozenset({Need.DATABASE})),
     PlatformDb: Provider(f"{_SCOPE}:platform_db", frozenset({Need.PLATFORM_DATABASE})),
     TenantDirectory: Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
+    PayloadStore: Provider(f"{_SCOPE}:payloads", frozenset({Need.PAYLOADS})),
     MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
     Shopify: Provider(
         "tradewind.integrations.shopify.provider:shopify",

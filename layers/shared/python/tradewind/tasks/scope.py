@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -90,6 +91,34 @@ class SettledMachines:
     def run(self, workflow: str, name: str, payload: dict[str, object]) -> object:
         self._session.settle()
         return self._machines.run(workflow, name, payload)
+
+
+class SettledPayloads:
+    """The payload store, with the open transaction committed first: none is held over a network call."""
+
+    def __init__(self, session: Session, payloads: PayloadStore) -> None:
+        self._session = session
+        self._payloads = payloads
+
+    def put(self, key: str, body: bytes) -> None:
+        self._session.settle()
+        self._payloads.put(key, body)
+
+    def get(self, key: str) -> bytes:
+        self._session.settle()
+        return self._payloads.get(key)
+
+    def delete(self, key: str) -> None:
+        self._session.settle()
+        self._payloads.delete(key)
+
+    def list(self, prefix: str, after: str = "") -> Sequence[str]:
+        self._session.settle()
+        return self._payloads.list(prefix, after)
+
+
+def payloads(scope: Scope) -> SettledPayloads:
+    return SettledPayloads(scope.session, scope.process.payloads)
 
 
 def machines(scope: Scope) -> SettledMachines:
