@@ -18,7 +18,7 @@ export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
 .PHONY: help install up down status demo test chaos bench bench-report check format tasks run runs replay pause resume \
-        pauses drain remove-tenant privacy tenant credentials build cost
+        pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,16 @@ tenant: $(INSTALLED)  ## Register a tenant: SLUG=acme SHOP=acme.myshopify.com, i
 
 credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=resend, JSON on standard input.
 	@$(VENV)/python -m infra.operate credentials --tenant "$(TENANT)" --provider "$(PROVIDER)"
+
+api-key: $(INSTALLED)  ## Make a tenant's API key: TENANT=acme NAME=shop SCOPES=events:publish,runs:read; ROTATE=id, REVOKE=id, or none to list.
+	@$(VENV)/python -m infra.operate api-key --tenant "$(TENANT)" --name "$(NAME)" --scopes "$(SCOPES)" \
+	    --rotate "$(ROTATE)" --revoke "$(REVOKE)"
+
+smoke: $(INSTALLED)  ## See representative tasks through and print what each did [STAGE=local] [TENANT=acme].
+	@$(VENV)/python -m infra.smoke
+
+doctor: $(INSTALLED)  ## Check a stage from settings to migrations, changing nothing [STAGE=local].
+	@$(VENV)/python -m infra.doctor
 
 build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
 	@$(VENV)/python -m infra.build

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,17 @@ class OperateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that answers: its Lambda and Step Functions clients and, where it is known, its webhooks' address."""
+    """A stage that answers: its clients by service and, where it is known, the address of its webhooks."""
 
     name: str
-    functions: Any
-    machines: Any
+    client: Callable[[str], Any]
     account: str
     webhook_url: str | None
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """Invoke a function and return its result. Raises OperateError with the function's own message."""
         try:
-            answer = self.functions.invoke(
+            answer = self.client("lambda").invoke(
                 FunctionName=f"tradewind-{self.name}-{function}", Payload=json.dumps(event)
             )
         except (BotoCoreError, ClientError) as error:
@@ -59,16 +59,19 @@ class Stage:
             raise OperateError(f"{result.get('errorType')}: {result.get('errorMessage')}")
         return result
 
-    def execute(self, machine: str, document: Mapping[str, Any]) -> Any:
+    def execute(self, machine: str, document: Mapping[str, Any], execution: str | None = None) -> Any:
         """Start a Standard state machine, wait for its end and return its output. Raises OperateError."""
-        region = self.machines.meta.region_name
+        named = {} if execution is None else {"name": execution}
+        region = self.client("stepfunctions").meta.region_name
         name = f"tradewind-{self.name}-{machine}"
         arn = f"arn:aws:states:{region}:{self.account}:stateMachine:{name}"
         try:
-            started = self.machines.start_execution(stateMachineArn=arn, input=json.dumps(document))
+            started = self.client("stepfunctions").start_execution(
+                stateMachineArn=arn, input=json.dumps(document), **named
+            )
             sys.stderr.write(f"started {started['executionArn']}\n")
             while True:
-                ended = self.machines.describe_execution(executionArn=started["executionArn"])
+                ended = self.client("stepfunctions").describe_execution(executionArn=started["executionArn"])
                 if ended["status"] != "RUNNING":
                     break
                 time.sleep(DRAIN_POLL_S)
@@ -82,20 +85,23 @@ class Stage:
 def find_stage() -> Stage:
     """The stage that ``STAGE`` names, else the running local cloud. Raises OperateError."""
     config = Config(read_timeout=900, retries={"max_attempts": 0})
-    wanted = os.environ.get("STAGE", "local")
+    wanted = os.environ.get("STAGE") or "local"
     if wanted != "local":
-        account = boto3.client("sts").get_caller_identity()["Account"]
-        functions, machines = (
-            boto3.client(service, config=config) for service in ("lambda", "stepfunctions")
-        )
-        return Stage(wanted, functions, machines, account, os.environ.get("WEBHOOK_URL"))
+        clients = cache(lambda service: boto3.client(service, config=config))
+        try:
+            account = clients("sts").get_caller_identity()["Account"]
+        except (BotoCoreError, ClientError) as error:
+            raise OperateError(f"no AWS credentials for stage {wanted}: {error}") from error
+        return Stage(wanted, clients, account, os.environ.get("WEBHOOK_URL"))
     state = find_state()
     if state is None:
         raise OperateError(
             "no local cloud is running; start one with `make up`, or name a deployed one: STAGE=dev"
         )
-    functions, machines = (
-        boto3.client(
+
+    @cache
+    def client(service: str) -> Any:
+        return boto3.client(
             service,
             endpoint_url=state.aws_endpoint_url,
             region_name=state.region,
@@ -103,9 +109,8 @@ def find_stage() -> Stage:
             aws_secret_access_key="test",  # noqa: S106 - the local cloud knows no secrets
             config=config,
         )
-        for service in ("lambda", "stepfunctions")
-    )
-    return Stage("local", functions, machines, state.account, state.webhook_url)
+
+    return Stage("local", client, state.account, state.webhook_url)
 
 
 def read_secrets(names: Sequence[str]) -> dict[str, str]:
@@ -165,6 +170,23 @@ def store_credentials(arguments: argparse.Namespace) -> Any:
         "provider": arguments.provider,
         "credentials": read_secrets(SHOPIFY_SECRETS if arguments.provider == "shopify" else ("api_key",)),
     }
+    return find_stage().invoke("ingress-admin", request)
+
+
+def api_key(arguments: argparse.Namespace) -> Any:
+    """Make an API key of a tenant, renew one, end one, or list them. A token is shown this once."""
+    request: dict[str, Any] = {"tenant": arguments.tenant}
+    if arguments.rotate:
+        request |= {"action": "rotate-api-key", "key_id": arguments.rotate}
+        request |= {"overlap_hours": int(arguments.overlap_hours)} if arguments.overlap_hours else {}
+    elif arguments.revoke:
+        request |= {"action": "revoke-api-key", "key_id": arguments.revoke}
+    elif arguments.name:
+        scopes = [scope.strip() for scope in arguments.scopes.split(",") if scope.strip()]
+        request |= {"action": "create-api-key", "name": arguments.name, "scopes": scopes}
+        request |= {"expires_in_days": int(arguments.expires_in_days)} if arguments.expires_in_days else {}
+    else:
+        request["action"] = "list-api-keys"
     return find_stage().invoke("ingress-admin", request)
 
 
@@ -247,7 +269,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="operate", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, act: Callable[[argparse.Namespace], Any], *required: str, **optional: str) -> Any:
+    def command(
+        name: str, act: Callable[[argparse.Namespace], Any], /, *required: str, **optional: str
+    ) -> Any:
         made = commands.add_parser(name, help=(act.__doc__ or name).splitlines()[0])
         made.set_defaults(act=act)
         for option in required:
@@ -260,6 +284,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run again what has succeeded before")
     command("tenant", register_tenant, "slug", "shop", app="default")
     command("credentials", store_credentials, "tenant", "provider")
+    command(
+        "api-key", api_key, "tenant",
+        name="", scopes="", rotate="", revoke="", overlap_hours="", expires_in_days="",
+    )  # fmt: skip
     replay = command("replay", replay_dead_letters, tenant="", task="", error_class="", since="", until="")
     replay.add_argument("--dry-run", action="store_true", help="only count")
     replay.add_argument("--limit", type=int, default=100)
@@ -287,6 +315,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     empty = [
         name for name in ("slug", "shop", "task", "event", "provider") if getattr(arguments, name, None) == ""
     ]
+    if arguments.command == "api-key" and not arguments.tenant:
+        empty.append("tenant")
     if empty and arguments.command != "replay":
         sys.stderr.write(f"{', '.join(name.upper() for name in empty)} must be set; see `make help`\n")
         return _USAGE

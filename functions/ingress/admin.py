@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
 
 from ingress.api_keys import create_api_key, list_api_keys, revoke_api_key, rotate_api_key
+from ingress.checkup import check, find_order
 from ingress.manifest import load_manifest
 from ingress.operators import Name, Request, Slug, find_tenant, tenant_from
 from ingress.pauses import list_pauses, pause, resume
@@ -245,4 +246,6 @@ ACTIONS: Mapping[str, Callable[[Platform, Mapping[str, Any]], dict[str, Any]]] =
     "rotate-api-key": rotate_api_key,
     "revoke-api-key": revoke_api_key,
     "list-api-keys": list_api_keys,
+    "check": check,
+    "find-order": find_order,
 }

@@ -79,7 +79,7 @@ def test_every_module_of_the_product_is_looked_at() -> None:
     ("package", "allowed"),
     [
         ("psycopg", ("tradewind.tenancy", "infra")),
-        ("httpx", ("tradewind.integrations.transport", "infra.local")),
+        ("httpx", ("tradewind.integrations.transport", "infra.local", "infra.smoke")),
         ("redis", ("tradewind.ratelimit", "infra.local")),
         ("boto3", ("infra",)),
         ("botocore", ("infra",)),

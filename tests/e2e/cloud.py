@@ -108,16 +108,22 @@ class Cloud:
 
     def operate(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``python -m infra.operate`` as the make targets do."""
+        return self.command("infra.operate", *arguments, stdin=stdin)
+
+    def command(
+        self, module: str, *arguments: str, stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a module as the make targets do."""
         path = os.pathsep.join(map(str, (paths.FUNCTIONS, paths.KERNEL, paths.CHECKOUT)))
         inherited = {name: value for name, value in os.environ.items() if name != "STAGE"}
         return subprocess.run(
-            [str(paths.PYTHON), "-m", "infra.operate", *arguments],
+            [str(paths.PYTHON), "-m", module, *arguments],
             cwd=paths.CHECKOUT,
-            env=inherited | {"PYTHONPATH": path},
+            env=inherited | {"PYTHONPATH": path, **environment},
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=PATIENCE_S * 3,
             check=False,
         )
 

@@ -1,14 +1,29 @@
 import psycopg
 import pytest
 
+from infra.local import PostgresServer
 from infra.local.postgres import DatabaseUrls
-from ingress.migrate import migrate
+from ingress.migrate import find_missing, migrate
 
 
 def test_migrations_apply_once(database: DatabaseUrls) -> None:
     again = migrate(database.owner)
     assert again["applied"] == []
     assert again["known"][0] == "0001-kernel"
+
+
+def test_what_is_missing_is_told_and_not_applied(postgres: PostgresServer, database: DatabaseUrls) -> None:
+    known = migrate(database.owner)["known"]
+    assert find_missing(database.owner) == {"missing": [], "unknown": [], "known": known}
+    with psycopg.connect(database.owner) as connection:
+        connection.execute(
+            "UPDATE _yoyo_migration SET migration_id = 'later' WHERE migration_id = %s", (known[-1],)
+        )
+    assert find_missing(database.owner) == {"missing": [known[-1]], "unknown": ["later"], "known": known}
+    empty = postgres.create_database("nothing_migrated")
+    for _ in range(2):
+        assert find_missing(empty.owner)["missing"] == known
+    postgres.drop_database("nothing_migrated")
 
 
 def test_every_tenant_table_has_forced_row_level_security(database: DatabaseUrls) -> None:

@@ -1,0 +1,1 @@
+"""``make smoke``: representative tasks seen through, each with its id, duration and effect."""
