@@ -65,7 +65,10 @@ def test_smoke_that_fails_says_why(cloud: Cloud, tenant: Tenant) -> None:
     tenant.write("DELETE FROM credentials WHERE name = 'access_token'")
     broken = cloud.command("infra.smoke", STAGE="local", TENANT=tenant.slug)
     assert broken.returncode == 1
-    assert broken.stdout.startswith("failed after 0 tasks: NotFoundError: no credential"), broken.stdout
+    assert broken.stdout.startswith("failed after 0 tasks: "), broken.stdout
+    assert broken.stdout.endswith("NotFoundError: no credential with id shopify/access_token\n"), (
+        broken.stdout
+    )
 
 
 def test_doctor_finds_a_running_stage_well_and_changes_nothing(cloud: Cloud, tenant: Tenant) -> None:

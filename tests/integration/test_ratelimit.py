@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 
 from infra.local import ValkeyServer, valkey_server
 from tradewind.errors import RateLimitedError
-from tradewind.ratelimit import Bucket, RateLimiter, Window, connect
+from tradewind.integrations.shopify.provider import SECOND
+from tradewind.ratelimit import LONGEST_SLEEP, Bucket, RateLimiter, Window, connect
 
 MICRO = 1_000_000
 ROUNDING = 4
@@ -350,6 +351,22 @@ def test_window_never_lets_more_pass_to_many_at_once(limiter: RateLimiter) -> No
     for thread in threads:
         thread.join()
     assert sum(passed) == 7
+
+
+def test_who_has_used_a_tenants_second_up_waits_for_the_next(store: RedisCluster) -> None:
+    """Registering a tenant asks its shop more often than it may in a second."""
+    slept: list[float] = []
+    window = Window(f"rate:{account()}:window", 3, SECOND)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        store.delete(window.key)
+
+    limiter = RateLimiter(store, sleep)
+    for _ in range(4):
+        limiter.pass_window(window)
+    assert len(slept) == 1
+    assert SECOND <= LONGEST_SLEEP
 
 
 def test_short_wait_is_slept_and_a_long_one_is_told(store: RedisCluster) -> None:

@@ -20,7 +20,8 @@ from redis.exceptions import RedisClusterException, RedisError
 from tradewind.crash import Point, reached
 from tradewind.errors import RateLimitedError
 
-LONGEST_SLEEP = timedelta(seconds=1)
+LONGEST_SLEEP = timedelta(milliseconds=1100)
+"""A second and a little: a place in a tenant's second (1.05 s) is waited for, also by who has just used it up."""
 _UNREACHABLE_WAIT = timedelta(seconds=5)
 UNREACHABLE = (RedisError, RedisClusterException)
 """What the client raises where Valkey does not answer; the second, for a whole cluster, is no RedisError."""

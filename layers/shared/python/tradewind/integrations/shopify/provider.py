@@ -25,7 +25,7 @@ from tradewind.tenancy.tenant import Tenant
 
 _FIRST_CAPACITY, _FIRST_REFILL = 1000, 100.0
 """A standard shop's bucket, until the shop's own answer says otherwise."""
-_SECOND = timedelta(milliseconds=1050)
+SECOND = timedelta(milliseconds=1050)
 """A second at the provider's end: calls that are a second apart here may arrive a little closer there."""
 _RENEW_BEFORE = timedelta(seconds=60)
 _TOKEN_LIFE_IN_PROCESS = timedelta(seconds=60)
@@ -77,7 +77,7 @@ class ShopLimiter:
         self._limiter = limiter
         self._settle = settle
         rate = int(tenant.settings.get("requests_per_second", requests_per_second))
-        self._overall = Window(f"rate:{{tenant:{tenant.id}}}:window", rate, _SECOND)
+        self._overall = Window(f"rate:{{tenant:{tenant.id}}}:window", rate, SECOND)
         self._points = f"rate:{{shopify:{tenant.app}:{tenant.shop_domain}}}:points"
 
     def acquire(self, cost: int) -> None:
