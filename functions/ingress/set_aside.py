@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from ingress.deliveries import Request
 from tradewind.clock import parse_instant
+from tradewind.crash import Point, reached
 from tradewind.errors import InvalidPayloadError
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
@@ -80,6 +81,7 @@ def set_aside(
         "claim": claim,
     }
     queue.put(name, json.dumps(message, separators=(",", ":")))
+    reached(Point.RECEIVER_SET_ASIDE)
 
 
 def _headers_that_matter(headers: Mapping[str, str]) -> dict[str, str]:

@@ -35,7 +35,9 @@ class DataStack(TradewindStack):
         self._key()
         self._bucket()
         for domain in domains:
-            self._dead_letters(self.names.dead_letters(domain), DEAD_LETTER_VISIBILITY, domain)
+            self._dead_letters(
+                self.names.dead_letters(domain), self.settings.pace.of(DEAD_LETTER_VISIBILITY), domain
+            )
         self._dead_letters(self.names.schedule_dead_letters, timedelta(seconds=30), "schedules")
         self._intake()
         scheduler.CfnScheduleGroup(self, "schedules", name=self.names.schedule_group)

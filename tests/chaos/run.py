@@ -22,6 +22,9 @@ from tests.e2e.cloud import Cloud
 from tradewind.tasks.registry import Registry
 
 POLL_S = 0.5
+LEAD_S = 3.0
+GONE_S = 3.0
+"""Long enough that the receiver sets webhooks aside."""
 READABLE_TASK = "commerce-sync-order"
 PASSING = ("ProviderUnavailableError", "RetryableError")
 _USED_UP = """
@@ -101,6 +104,14 @@ def run_undisturbed(ground: Ground, scenario: Scenario) -> Tables:
 
 def run_disturbed(ground: Ground, scenario: Scenario) -> Storm:
     """The same webhooks while everything goes wrong; then what was poisoned is mended and replayed."""
+    try:
+        return _disturbed(ground, scenario)
+    finally:
+        ground.orders.disarm()
+        ground.cloud.sandbox.delete("/faults").raise_for_status()
+
+
+def _disturbed(ground: Ground, scenario: Scenario) -> Storm:
     storm, begun = Storm(), time.monotonic()
     cast = Cast.register(ground.cloud, scenario, "storm", withheld=True)
     chance = random.Random(f"storm:{scenario.seed}")
@@ -128,6 +139,25 @@ def run_disturbed(ground: Ground, scenario: Scenario) -> Storm:
     }
     storm.calls = [call for tenant in cast.tenants for call in ground.cloud.calls(tenant.shop)]
     return storm
+
+
+def run_without_postgres(ground: Ground, scenario: Scenario, seconds: float) -> tuple[list[int], Tables]:
+    """Every webhook once and under load, while Postgres is away for some seconds; the answers, and the tables' end."""
+    cast = Cast.register(ground.cloud, scenario, "outage", withheld=False)
+    answers: list[int] = []
+    load = threading.Thread(
+        target=lambda: answers.extend(cast.deliver_once(seconds + 2 * LEAD_S)), daemon=True
+    )
+    with Relay(ground.cloud):
+        load.start()
+        time.sleep(LEAD_S)
+        with gone(ground.own, "postgres"):
+            time.sleep(seconds)
+        load.join()
+        errands.lose_subscriptions(cast)
+        errands.fire_schedules(ground.cloud, ground.registry, ground.now)
+        ground.drain(scenario.size.patience_s)
+    return answers, read_tables(ground.cloud, ground.ids(cast))
 
 
 def _rage(ground: Ground, cast: Cast, storm: Storm, chance: random.Random) -> None:
@@ -167,13 +197,17 @@ def _rage(ground: Ground, cast: Cast, storm: Storm, chance: random.Random) -> No
 
 
 def _disturbances(ground: Ground, cast: Cast, storm: Storm) -> list[tuple[float, str, Callable[[], None]]]:
-    """Each with the share of deliveries at which it comes."""
+    """Each with the share of deliveries at which it comes.
+
+    The emulator loses its queues before Postgres is away for the first time: what the receiver sets aside then lies in
+    a queue alone, and no one could repair its loss.
+    """
     own, cloud = ground.own, ground.cloud
     ids = ground.ids(cast)
 
-    def restart(program: str) -> None:
+    def restart(program: str, after: float = 0.0) -> None:
         with gone(own, program):
-            pass
+            time.sleep(after)
 
     def rubbish() -> None:
         task, cause = errands.put_rubbish(cloud, READABLE_TASK)
@@ -187,14 +221,14 @@ def _disturbances(ground: Ground, cast: Cast, storm: Storm) -> list[tuple[float,
         (0.05, "Valkey flushed", lambda: flush_valkey(cloud)),
         (0.10, "subscriptions lost", lambda: errands.lose_subscriptions(cast)),
         (0.12, "schedules fired", lambda: errands.fire_schedules(cloud, ground.registry, ground.now)),
-        (0.20, "Postgres restarted", lambda: restart("postgres")),
-        (0.30, "rubbish in a queue", rubbish),
-        (0.35, "Valkey restarted", lambda: restart("valkey")),
-        (0.45, "a queue gives up", give_up),
-        (0.50, "emulator restarted, its queues empty", ground.emulator.restart),
-        (0.60, "routes forgotten", lambda: errands.forget_routes(cloud, ids)),
+        (0.25, "emulator restarted, its queues empty", ground.emulator.restart),
+        (0.45, "Postgres restarted", lambda: restart("postgres")),
+        (0.50, "rubbish in a queue", rubbish),
+        (0.55, "Valkey restarted", lambda: restart("valkey")),
+        (0.60, "a queue gives up", give_up),
+        (0.65, "routes forgotten", lambda: errands.forget_routes(cloud, ids)),
         (0.70, "Valkey flushed", lambda: flush_valkey(cloud)),
-        (0.80, "Postgres restarted", lambda: restart("postgres")),
+        (0.80, f"Postgres gone for {GONE_S:g} s", lambda: restart("postgres", GONE_S)),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from infra.local.demo.orders import Story, tell_stories
-from infra.local.demo.shops import SHOPS
+from infra.local.demo.shops import CREATORS, SHOPS
 
 POOL_PER_TENANT = 700
 """Purchases from which a tenant's stories are taken; a third of them are its own shop's."""
@@ -23,17 +23,18 @@ LARGE_NOTE = "n" * 950_000
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much. ``kills`` are those of each crash point."""
+    """How much. ``kills`` are those of each crash point, ``outage_s`` is how long Postgres is away under load."""
 
     webhooks: int
     tenants: int
     kills: int
     patience_s: float
+    outage_s: float
 
 
 SIZES = {
-    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=120),
-    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=600),
+    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=120, outage_s=8),
+    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=600, outage_s=60),
 }
 
 
@@ -115,13 +116,25 @@ def make_scenario(seed: int, size: Size, now: datetime) -> Scenario:
 
 
 def _stories(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[Story, ...]:
+    """Stories of about so many webhooks, first one that pays a creator."""
     chosen: list[Story] = []
     left = webhooks
-    for story in tell_stories(seed, now, max(POOL_PER_TENANT, webhooks)):
-        if story.tenant_slug == shop_of(tenant) and left > 0:
+    pool = [
+        story
+        for story in tell_stories(seed, now, max(POOL_PER_TENANT, webhooks))
+        if story.tenant_slug == shop_of(tenant)
+    ]
+    paying = next(story for story in pool if _pays_a_creator(story))
+    for story in [paying, *(story for story in pool if story is not paying)]:
+        if left > 0:
             chosen.append(story)
             left -= len(story.events)
     return tuple(chosen)
+
+
+def _pays_a_creator(story: Story) -> bool:
+    codes = {creator.code for creator in CREATORS if creator.is_active and creator.slug == story.tenant_slug}
+    return any(used["code"] in codes for used in story.final_state["discount_codes"])
 
 
 def _told(chance: Random, tenant: int, stories: tuple[Story, ...]) -> Iterator[Sent]:

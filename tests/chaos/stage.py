@@ -115,6 +115,24 @@ class Cast:
 
         _side_by_side(work, lanes.values())
 
+    def deliver_once(self, seconds: float) -> list[int]:
+        """Each webhook once, spread over so many seconds, whatever the answer; the answers' statuses, 0 for none."""
+        begun = time.monotonic()
+        gap = seconds / len(self.scenario.sent)
+
+        def work(numbered: tuple[int, Sent]) -> int:
+            place, sent = numbered
+            time.sleep(max(0.0, begun + place * gap - time.monotonic()))
+            self.tell(sent)
+            try:
+                answer = self.tenants[sent.tenant].deliver(sent.topic, sent.body, event=sent.event_id)
+            except httpx.TransportError:
+                return 0
+            return answer.status_code
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(work, enumerate(self.scenario.sent)))
+
     def deliver_disturbed(self, chance: random.Random, progress: Callable[[float], None]) -> int:
         """Each webhook one to five times, all of them shuffled; how many deliveries that were."""
         copies = [sent for sent in self.scenario.sent for _ in range(chance.randint(1, 5))]

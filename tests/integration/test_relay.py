@@ -130,8 +130,9 @@ AGE = timedelta(minutes=20)
 def add_run(hq: Headquarters, task: str, cause: str, source: str, state: str, ended: timedelta) -> None:
     """A run whose lease ended, or whose next try was due, so long ago."""
     hq.write(
-        "INSERT INTO task_run (tenant_id, task, cause, source, correlation_id, state, lease_until, next_attempt_at,"
-        " accepted_at) VALUES (%s, %s, %s, %s, %s, %s, now() - %s::interval, now() - %s::interval, now())",
+        "INSERT INTO task_run (tenant_id, run_id, task, cause, source, correlation_id, state, lease_until,"
+        " next_attempt_at, accepted_at) VALUES"
+        " (%s, gen_random_uuid(), %s, %s, %s, %s, %s, now() - %s::interval, now() - %s::interval, now())",
         hq.house.tenant_id,
         task,
         cause,

@@ -45,6 +45,8 @@ class Point(StrEnum):
     CALL_ENDED = "call.ended"
     """The same for a direct invocation: a state machine's step."""
 
+    RECEIVER_SET_ASIDE = "receiver.set_aside"
+    """Postgres is away, the intake queue has the webhook, and the provider gets no answer."""
     INTAKE_ACCEPTED = "intake.accepted"
     """A webhook that had been set aside is accepted, and the intake queue is not told."""
 
