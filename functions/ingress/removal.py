@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -17,6 +17,8 @@ from tradewind.tasks.message import Source, message_key, shard_of
 from tradewind.tenancy.database import Jsonb
 
 PRIVACY_TASK = "gdpr-request-process"
+LAST_ARRIVALS = timedelta(minutes=2)
+"""So long some receiver may still take the shop for an installed one; the deletion begins after."""
 
 _UNINSTALL = """
 WITH shops AS (
@@ -54,7 +56,9 @@ class ListPrivacyRequests(Request):
 
 
 def remove_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Uninstall a tenant here and now, and start the deletion of everything that it has: rows, payloads, secrets."""
+    """Uninstall a tenant here and now, and have everything that it has deleted two minutes later: rows, payloads,
+    secrets.
+    """
     asked = RemoveTenant.model_validate(fields)
     if asked.confirm != asked.tenant:
         raise InvalidPayloadError(
@@ -64,7 +68,7 @@ def remove_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, An
         tenant = find_tenant(session, asked.tenant)
         if tenant.status == "platform":
             raise InvalidPayloadError("tenant", "is the platform's own", "it is no tenant")
-        cause = f"remove-tenant:{uuid4()}"
+        cause, now = f"remove-tenant:{uuid4()}", datetime.now(UTC)
         shop = tenant.shop_domain or asked.tenant
         row = {
             "tenant_id": str(tenant.id),
@@ -76,18 +80,18 @@ def remove_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, An
             "source": Source.MANUAL,
             "payload": {"topic": "shop/redact", "shop_domain": shop},
             "correlation_id": cause,
-            "accepted_at": datetime.now(UTC).isoformat(),
+            "accepted_at": now.isoformat(),
+            "due_at": (now + LAST_ARRIVALS).isoformat(),
         }
         with session.transaction(None) as tx:
             tx.execute(_UNINSTALL, {"tenant": tenant.id})
             cancelled = tx.execute(_CANCEL, {"tenant": tenant.id, "task": PRIVACY_TASK})
             details = {"tenant": asked.tenant, "tenant_id": str(tenant.id), "cancelled": cancelled}
             note(tx, asked.actor, "remove-tenant", details, asked.reason)
-            ready = tx.fetch_all(_ENQUEUE, {"rows": Jsonb([row]), "bound": platform.settings.admission_bound})
-        session.settle()
-        platform.dispatcher.flush(session, ready)
+            tx.fetch_all(_ENQUEUE, {"rows": Jsonb([row]), "bound": platform.settings.admission_bound})
     log_line("warning", "tenant is being removed", tenant_id=tenant.id, cause=cause)
     return {
+        "deleted_from": row["due_at"],
         "tenant": asked.tenant,
         "tenant_id": str(tenant.id),
         "cancelled": cancelled,

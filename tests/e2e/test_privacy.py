@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
+
 from tests.e2e.cloud import Cloud, Row, Tenant
 from tests.e2e.orders import make_order, new_id, recently
 
@@ -70,6 +72,11 @@ def test_removed_tenant_leaves_no_row_and_no_object(cloud: Cloud, tenant: Tenant
         "remove-tenant", "--tenant", tenant.slug, "--confirm", tenant.slug, "--reason", "r"
     )
     assert removed.returncode == 0, removed.stderr
+
+    assert tenant.rows("privacy_requests") == []
+    with psycopg.connect(cloud.state.platform_database_url) as connection:
+        connection.execute("UPDATE outbox SET due_at = now() WHERE tenant_id = %s", (tenant.id,))
+    cloud.invoke("ingress-relay", {})
 
     tenant.wait_for("the end of the removal", lambda: tenant.rows("privacy_requests", "state = 'done'"))
     assert objects(cloud, tenant) == []

@@ -451,6 +451,22 @@ def test_uninstall_ends_everything_but_what_the_law_still_asks(shop: House) -> N
     assert uninstall(shop) == {"uninstalled": False, "left": False, "cancelled": 0}
 
 
+def test_message_that_is_on_its_way_when_a_tenant_leaves_is_dropped_without_a_dead_letter(
+    shop: House,
+) -> None:
+    uninstall(shop)
+    before = money(shop)
+    shop.shopify.put(an_order(1009))
+    assert shop.run(sync_order, {"order_id": 1009}, cause="late") == Done(None, again=True)
+    assert money(shop) == before
+    assert shop.query("SELECT 1 FROM task_run WHERE cause = 'late'") == []
+    assert shop.query("SELECT 1 FROM dead_letter WHERE cause = 'late'") == []
+    message = shop.message(sync_order, {"order_id": 1009}, cause="by hand", source=Source.MANUAL)
+    worker = shop.worker(sync_order)
+    assert isinstance(worker.work(message, shop.deadline(), direct=True), Dead)
+    assert isinstance(worker.work(message, shop.deadline(), direct=True, force=True), Done)
+
+
 def test_uninstall_from_before_the_installation_is_ignored(shop: House) -> None:
     with_traces(shop)
     assert uninstall(shop, days_ago=1) == {"uninstalled": False, "left": False, "cancelled": 0}

@@ -46,6 +46,10 @@ def test_removed_tenant_is_gone_with_everything_it_had(office: Headquarters) -> 
     answer = act("remove-tenant", **ASKED)
     assert answer["tenant_id"] == str(house.tenant_id)
     assert house.query("SELECT status FROM tenants WHERE slug = 'acme'") == [{"status": "uninstalled"}]
+    assert office.queues.sent == [], "what is on its way may still arrive"
+    office.write("UPDATE outbox SET due_at = now()")
+    with office.platform.session() as session:
+        assert office.platform.release(session, limit=10) == 1
     [entry] = office.queues.sent
     deadline = house.deadline() + timedelta(minutes=2)
     end = house.worker(gdpr_request_process).work(read_message(entry.body), deadline)

@@ -119,7 +119,8 @@ $$;
 -- Take a run: begin it, take it over after its lease, or learn why not. One autocommit statement. The run's id is the
 -- beginning of its first message's key, so that it is known before the run begins. Where the tenant or the task is
 -- paused the message goes back among the held ones ('put_back'), or waits in its queue where no row stands for it
--- ('paused'); the steps of a workflow that has begun are worked to their end.
+-- ('paused'); the steps of a workflow that has begun are worked to their end. For a tenant that has uninstalled only
+-- what the law asks for is still worked ('uninstalled').
 CREATE FUNCTION claim_run(p_tenant uuid, p_task text, p_cause text, p_key text, p_about jsonb, p_lease_s double precision,
                           p_force boolean)
 RETURNS TABLE (outcome text, run_id uuid, fence bigint, attempt integer, checkpoint jsonb, result jsonb, hops integer,
@@ -145,6 +146,13 @@ BEGIN
     IF v_tenant IS NULL THEN
         RETURN QUERY SELECT 'unknown_tenant', NULL::uuid, NULL::bigint, NULL::integer, NULL::jsonb, NULL::jsonb,
                             NULL::integer, NULL::text, NULL::text, NULL::double precision, NULL::jsonb;
+        RETURN;
+    END IF;
+    IF v_tenant ->> 'status' = 'uninstalled' AND NOT p_force AND p_about ->> 'source' <> 'workflow'
+       AND p_task NOT IN ('gdpr-request-process', 'tenant-uninstall-cleanup') THEN
+        UPDATE outbox o SET state = 'done' WHERE o.tenant_id = p_tenant AND o.key = p_key AND o.state <> 'done';
+        RETURN QUERY SELECT 'uninstalled', NULL::uuid, NULL::bigint, NULL::integer, NULL::jsonb, NULL::jsonb,
+                            NULL::integer, NULL::text, NULL::text, NULL::double precision, v_tenant;
         RETURN;
     END IF;
     IF NOT p_force AND p_about ->> 'source' <> 'workflow' AND is_paused(p_tenant, p_task) THEN

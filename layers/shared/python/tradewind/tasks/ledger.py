@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN_TENANT = "unknown_tenant"
+    UNINSTALLED = "uninstalled"
+    """The tenant has left, and the message is done with."""
     PUT_BACK = "put_back"
     """Paused, and the message is held again."""
     PAUSED = "paused"

@@ -106,6 +106,11 @@ class Worker:
                 return Dead(
                     TerminalError(f"{self._task.id} for {message.cause} failed before: {claim.error}")
                 )
+            case Outcome.UNINSTALLED if direct:
+                return Dead(TerminalError("the tenant has uninstalled; run it with force"))
+            case Outcome.UNINSTALLED:
+                logger().info("the tenant has uninstalled, message dropped")
+                return Done(None, again=True)
             case Outcome.PUT_BACK:
                 logger().info("paused, message put back among the held ones")
                 return Done(None, again=True)

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from tradewind.crash import Point, reached
 from tradewind.errors import ConflictError, RetryableError, TradewindError
-from tradewind.tenancy.patience import Attempt, Cutoff
+from tradewind.tenancy.patience import Attempt, Cutoff, Watchdog
 
 Row = dict[str, Any]
 Params = Mapping[str, Any]
@@ -72,14 +72,15 @@ class Connections:
             _STATEMENT if patience is None else patience * 0.9, _LOCK if patience is None else patience * 0.8
         )
         self._idle: list[tuple[float, psycopg.Connection[Row]]] = []
+        self._watchdog = None if patience is None else Watchdog(patience)
         self._cutoffs: dict[int, Cutoff] = {}
         self._lock = threading.Lock()
 
     def acquire(self) -> psycopg.Connection[Row]:
         """An open connection in autocommit. Raises DatabaseUnavailableError."""
         connection = self._idle_one() or self._connect()
-        if self._patience is not None:
-            cutoff = Cutoff(connection.fileno(), self._patience)
+        if self._watchdog is not None:
+            cutoff = self._watchdog.watch(connection.fileno())
             with self._lock:
                 self._cutoffs[id(connection)] = cutoff
         return connection

@@ -12,6 +12,8 @@ import os
 import queue
 import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -20,36 +22,69 @@ Made = TypeVar("Made")
 
 
 class Cutoff:
-    """Shuts a connection's socket down after ``patience``, unless it is lifted before.
+    """Shuts a connection's socket down, unless it is lifted before.
 
     It holds the socket by a descriptor of its own: the connection's number may be another socket's by then.
     """
 
-    def __init__(self, descriptor: int, patience: timedelta) -> None:
+    def __init__(self, descriptor: int, due: float) -> None:
+        self.due = due
         self._twin = socket.socket(fileno=os.dup(descriptor))
         self._lock = threading.Lock()
         self._over = False
         self._was_cut = False
-        self._timer = threading.Timer(patience.total_seconds(), self._cut)
-        self._timer.daemon = True
-        self._timer.start()
 
     def lift(self) -> bool:
         """Stop waiting; False where the socket is down already, so that the connection is of no use."""
-        self._timer.cancel()
         with self._lock:
             self._over = True
             self._twin.close()
             return not self._was_cut
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         with self._lock:
             if self._over:
                 return
-            self._was_cut = True
+            self._over = self._was_cut = True
             with contextlib.suppress(OSError):  # the connection may have ended by itself
                 self._twin.shutdown(socket.SHUT_RDWR)
             self._twin.close()
+
+
+class Watchdog:
+    """Cuts off every connection that is watched for longer than ``patience``. One thread serves all of them: to start
+    one for each costs more than a statement.
+    """
+
+    def __init__(self, patience: timedelta) -> None:
+        self._patience = patience.total_seconds()
+        self._watched: deque[Cutoff] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, descriptor: int) -> Cutoff:
+        cutoff = Cutoff(descriptor, time.monotonic() + self._patience)
+        with self._changed:
+            self._watched.append(cutoff)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+            elif len(self._watched) == 1:
+                self._changed.notify()
+        return cutoff
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._watched:
+                    self._changed.wait()
+                # All are watched for the same time, so that the first is the first to be due.
+                left = self._watched[0].due - time.monotonic()
+                first = self._watched.popleft() if left <= 0 else None
+            if first is None:
+                time.sleep(left)
+            else:
+                first.cut()
 
 
 class Attempt(Generic[Made]):
