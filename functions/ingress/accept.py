@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from uuid import UUID
 from ingress.deliveries import Delivery, Request, WebhookProvider
 from ingress.manifest import Manifest
 from ingress.shops import Shop, ShopDirectory
+from ingress.strict_json import parse_object
 from tradewind.aws.objects import PayloadStore
 from tradewind.crash import Point, reached
 from tradewind.errors import InvalidPayloadError, TradewindError
@@ -111,7 +111,7 @@ class Acceptor:
         if not delivery.compliance and (shop.tenant_id is None or not shop.installed or not tasks):
             return _ignore(request, delivery, shop)
         text = _read_text(request.raw_body)
-        entity = provider.entity_of(delivery.topic, _parse(text))
+        entity = provider.entity_of(delivery.topic, parse_object(text))
         tenant_id = shop.tenant_id or PLATFORM_TENANT
         claim = self._check_in(request, tenant_id, delivery)
         messages = [self._message(tenant_id, task, request, delivery, entity) for task in tasks]
@@ -260,18 +260,3 @@ def _read_text(raw_body: bytes) -> str:
         return raw_body.decode()
     except UnicodeDecodeError as error:
         raise InvalidPayloadError("body", f"is not UTF-8 ({error.reason} at byte {error.start})") from error
-
-
-def _parse(text: str) -> dict[str, Any]:
-    """The body as an object. A number such as NaN is no JSON; nesting beyond the parser's depth is no webhook."""
-
-    def refuse_constant(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
-    try:
-        parsed = json.loads(text, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidPayloadError("body", f"is not JSON ({type(error).__name__}: {error})") from error
-    if not isinstance(parsed, dict):
-        raise InvalidPayloadError("body", f"is a {type(parsed).__name__}", "an object is expected")
-    return parsed

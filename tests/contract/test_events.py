@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from ingress.accept import _parse, _read_text
+from ingress.accept import _read_text
 from ingress.deliveries import PROVIDERS
+from ingress.platform_api.bodies import read_body, read_idempotency_key
+from ingress.platform_api.validation import check_event, check_payload
 from ingress.receiver import _read_request
+from ingress.strict_json import parse_object
 from tests.conftest import ROOT
 from tradewind.contracts.shopify import COMPLIANCE_TOPICS, SUBSCRIBED_TOPICS
 from tradewind.integrations.shopify.webhook import entity_of
@@ -24,6 +27,7 @@ TASKS = {task.id: task for task in REGISTRY if not task.id.startswith("test-")}
 SAMPLE_SECRET = b"acme-app-secret"
 """The secret that signed the receiver's sample. It opens nothing."""
 DIRECT_ONLY = {Source.WORKFLOW}
+API_SAMPLES = ("api-event.json", "api-task.json", "api-run.json")
 WEBHOOK_BODIES = sorted(path for path in (EVENTS / "apigateway").glob("*__*.json"))
 
 
@@ -91,15 +95,30 @@ def test_receivers_sample_is_verified_and_routed() -> None:
     assert not provider.verify(request.raw_body, request.headers, [b"another"])
     assert int(request.headers["content-length"]) == len(request.raw_body)
     delivery = provider.read(request.headers)
-    body = _parse(_read_text(request.raw_body))
+    body = parse_object(_read_text(request.raw_body))
     assert provider.entity_of(delivery.topic, body) == str(body["id"])
     [task_id] = REGISTRY.routes()[request.provider][delivery.topic]
     TASKS[task_id].payload.model_validate(body)
 
 
-def test_no_file_beside_the_receivers_sample_but_bodies_of_topics() -> None:
+@pytest.mark.parametrize("name", API_SAMPLES)
+def test_apis_sample_is_what_its_route_takes(name: str) -> None:
+    """What API Gateway hands over; its body is what the event type or task takes."""
+    event = read(EVENTS / "apigateway" / name)
+    method, route = event["routeKey"].split()
+    [(parameter, target)] = event["pathParameters"].items()
+    assert method == event["requestContext"]["http"]["method"]
+    assert event["rawPath"] == route.replace(f"{{{parameter}}}", target)
+    assert event["headers"]["authorization"].startswith("Bearer twk_")
+    if method == "POST":
+        body = read_body(event, event["headers"], 4096)
+        assert read_idempotency_key(event["headers"])
+        (check_event if parameter == "type" else check_payload)(target, body.content)
+
+
+def test_no_file_beside_the_samples_of_requests_but_bodies_of_topics() -> None:
     present = {path.name for path in (EVENTS / "apigateway").iterdir()}
-    assert present == {"receiver.json", *(path.name for path in WEBHOOK_BODIES)}
+    assert present == {"receiver.json", *API_SAMPLES, *(path.name for path in WEBHOOK_BODIES)}
 
 
 @pytest.mark.parametrize("path", WEBHOOK_BODIES, ids=lambda path: path.stem)

@@ -90,6 +90,12 @@ def test_another_tenants_key_is_out_of_reach(desk: Desk) -> None:
     assert status_of(desk, desk.token) == 202
 
 
+def test_keys_and_runs_are_looked_up_by_the_platform_role_alone(desk: Desk) -> None:
+    for call in ("find_api_key(gen_random_uuid())", "find_run(gen_random_uuid(), gen_random_uuid())"):
+        with psycopg.connect(desk.urls.app) as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute(f"SELECT * FROM {call}".encode())
+
+
 def test_right_id_with_a_wrong_secret_is_nobody(desk: Desk) -> None:
     other = desk.key("events:publish", tenant="bolt")
     mixed = (

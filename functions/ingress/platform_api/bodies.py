@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 from ingress.platform_api.answers import RefusedError
+from ingress.strict_json import parse_object
+from tradewind.errors import InvalidPayloadError
 
 IDEMPOTENCY_HEADER = "idempotency-key"
 MAX_DEPTH = 64
@@ -85,22 +85,9 @@ def _text(body: str, *, encoded: bool) -> str:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text, parse_constant=_no_number, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        problem = "is nested too deep" if isinstance(error, RecursionError) else f"is not JSON ({error})"
-        raise _bad("body", problem[:300], "send a JSON object") from None
-    if not isinstance(parsed, dict):
-        raise _bad("body", f"is a {type(parsed).__name__}", "send a JSON object")
-    return parsed
-
-
-def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text[:40])
+        return parse_object(text)
+    except InvalidPayloadError as error:
+        raise _bad("body", str(error).removeprefix("body: ")[:300], "send a JSON object") from None
 
 
 def _walk(content: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:

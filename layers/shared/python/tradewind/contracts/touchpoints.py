@@ -66,7 +66,7 @@ class TouchpointRecorded(BaseModel):
     type: Literal["click", "view"] = "click"
     landing_page: Address | None = None
     referrer_url: Address | None = None
-    utm: UtmTags = UtmTags()
+    utm: UtmTags = Field(default_factory=UtmTags)
 
     @model_validator(mode="after")
     def _of_somebody(self) -> TouchpointRecorded:
