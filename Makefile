@@ -44,6 +44,7 @@ demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its 
 test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
 	@$(VENV)/python -m pytest -q tests/e2e
+	@CHAOS_SIZE=small CHAOS_SEED=$(or $(CHAOS_SEED),7) $(VENV)/python -m pytest -q tests/chaos
 
 bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order sync [ONLY=kernel,work MEASURED=1].
 	@$(VENV)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(MEASURED),--write-measured)

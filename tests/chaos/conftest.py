@@ -23,7 +23,7 @@ TRIAL = Trial(
     time_percent=40,
     longest_time=timedelta(seconds=20),
     unsent_after=timedelta(seconds=5),
-    lost_after=timedelta(seconds=30),
+    lost_after=timedelta(seconds=20),
 )
 
 

@@ -22,8 +22,6 @@ KERNEL = {
     "task_run": "compared by task, cause and outcome, see runs()",
     "task_attempt": "counts the disturbances",
     "dead_letter": "compared with the poisoned webhooks, see dead_letters()",
-    "api_keys": "an operator's; no webhook writes there",
-    "pauses": "an operator's; no webhook writes there",
     "schedule_slot": "follows the clock",
     "schedule_due": "follows the clock",
     "schedule_next_run": "follows the clock",

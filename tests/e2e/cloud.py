@@ -156,10 +156,15 @@ class Cloud:
             connection.execute("UPDATE tenants SET status = 'paused' WHERE tenant_id = ANY (%s)", (tenants,))
 
     def calls(self, shop: str) -> list[Row]:
-        """What the sandbox received for a shop, oldest first."""
-        answer = self.sandbox.get("/calls", params={"shop": shop})
-        listed: list[Row] = answer.json()["calls"]
-        return listed
+        """What the sandbox received for a shop, oldest first, as far as it still knows."""
+        listed: list[Row] = []
+        last = 0
+        while True:
+            answer = self.sandbox.get("/calls", params={"shop": shop, "after": last}).json()
+            if not answer["calls"]:
+                return listed
+            listed += answer["calls"]
+            last = answer["last"]
 
     def fail_calls(self, shop: str, kind: str, calls: int) -> None:
         """Have the next ``calls`` of a shop fail."""

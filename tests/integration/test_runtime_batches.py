@@ -23,6 +23,7 @@ from tradewind.errors import (
 )
 from tradewind.observability import logger
 from tradewind.tasks.message import Message, Source
+from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.runtime import Runtime
 from tradewind.tasks.task import Task
@@ -216,6 +217,20 @@ def test_message_whose_database_is_gone_comes_again(house: House, make_task: Cal
     house.process.connections._url = "postgresql://nobody@127.0.0.1:9/none"
     assert work(house, made, records) == ["a-1", "a-2"]
     assert waits(house) == {"a-1": timedelta(seconds=5), "a-2": ZERO}
+
+
+def test_message_waits_longer_each_time_while_the_database_is_gone(
+    house: House, make_task: Callable[..., Task]
+) -> None:
+    made = make_task(lambda: None, retry=Retry(5, exponential(2, 30)))
+    house.process.connections._url = "postgresql://nobody@127.0.0.1:9/none"
+    waited = []
+    for receives in ("1", "2", "4", "900"):
+        given = record(house.message(made, {}, cause="c"), "g")
+        given["attributes"]["ApproximateReceiveCount"] = receives
+        assert work(house, made, [given]) == ["c"]
+        waited.append(house.queues.waits[-1][1])
+    assert waited == [timedelta(seconds=seconds) for seconds in (2, 4, 16, 30)]
 
 
 def test_visibility_that_cannot_be_set_changes_no_answer(

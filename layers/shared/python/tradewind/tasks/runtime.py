@@ -144,11 +144,18 @@ class Runtime:
                 end = self._worker.work(message, self._deadline(now))
             except TradewindError as error:
                 logger().warning("message handed back", extra={"error": repr(error)})
-                return self._task.retry.backoff.wait(1, 0.0)
+                return self._unworked(record)
             except Exception:  # noqa: BLE001 - whatever broke, the message must come again
                 logger().exception("message handed back after a fault of the kernel")
-                return self._task.retry.backoff.wait(1, 0.0)
+                return self._unworked(record)
         return end.wait if isinstance(end, TryAgain) else None
+
+    def _unworked(self, record: Mapping[str, Any]) -> timedelta:
+        """How long a message waits that even the ledger could not be asked about: longer from time to time, since the
+        queue gives it up after a number of receives, and a database may be away for hours.
+        """
+        receives = int((record.get("attributes") or {}).get("ApproximateReceiveCount", 1))
+        return self._task.retry.backoff.wait(max(1, receives), 0.0)
 
     def _give_back(self, queue: str, waits: Sequence[tuple[str, timedelta]]) -> None:
         try:
