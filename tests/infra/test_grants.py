@@ -5,6 +5,7 @@ network.
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -174,6 +175,24 @@ def test_a_child_may_continue_the_parent_that_started_it(dev: Application) -> No
     assert child.id in parent.starts
     assert NAMES.queue(parent.id) in wiring.sends_to(child, NAMES)
     assert NAMES.queue("bazaar-commission") not in wiring.sends_to(child, NAMES)
+
+
+def test_only_who_asks_for_the_payload_store_lists_and_deletes_and_only_below_its_prefix(
+    real: Application,
+) -> None:
+    asking = {task.id for task in real.registry if Need.PAYLOADS in task.needs}
+    assert asking == {"gdpr-request-process"}
+    for task in real.registry:
+        statements = real.statements(NAMES.function(task.id))
+        listing = [each for each in statements if "s3:ListBucket" in each["Action"]]
+        assert bool(listing) is (task.id in asking), task.id
+        assert ("s3:DeleteObject" in allowed(statements)) is (task.id in asking), task.id
+        for statement in listing:
+            assert statement["Condition"] == {"StringLike": {"s3:prefix": ["tenants/*"]}}
+    intake = real.statements("tradewind-dev-ingress-intake")
+    deleting = [each["Resource"] for each in intake if "s3:DeleteObject" in each["Action"]]
+    assert [resource.rpartition("/tenants/")[2] for resource in deleting[0]] == [f"{UUID(int=0)}/intake/*"]
+    assert "s3:DeleteObject" not in allowed(real.statements("tradewind-dev-ingress-receiver"))
 
 
 def test_no_role_may_do_everything_of_a_service(application: Application) -> None:

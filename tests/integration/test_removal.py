@@ -56,7 +56,7 @@ def test_removed_tenant_is_gone_with_everything_it_had(office: Headquarters) -> 
     assert isinstance(end, Done)
     assert to_plain(end.result)["state"] == "done"
     assert house.payloads.kept == {}
-    for table in ("creators", "credentials", "shopify_app_installations", "webhook_inbox"):
+    for table in ("creators", "credentials", "shopify_app_installations", "webhook_inbox", "outbox"):
         own = house.query(f"SELECT 1 FROM {table} WHERE tenant_id = %s", house.tenant_id)
         assert own == [], table
     assert [row["slug"] for row in house.query("SELECT slug FROM tenants WHERE status = 'active'")] == [

@@ -99,6 +99,10 @@ WHERE tenant_id = current_tenant() AND status <> 'platform';
 -- The request itself, which the purge stood on.
 DELETE FROM webhook_inbox WHERE inbox_id = %(inbox_id)s;
 
+-- forget_own_messages --
+-- The same of the request's messages; the run that ends in this transaction misses none of them.
+DELETE FROM outbox;
+
 -- uninstall_shop --
 -- The app is gone from a shop, unless it has been installed again since.
 UPDATE shopify_app_installations SET status = 'uninstalled', uninstalled_at = %(uninstalled_at)s

@@ -161,6 +161,7 @@ class Privacy:
 
     def forget_tenant(self, inbox_id: UUID | None) -> None:
         self._tx.execute(QUERIES["forget_own_webhook"], {"inbox_id": inbox_id})
+        self._tx.execute(QUERIES["forget_own_messages"])
         self._tx.execute(QUERIES["forget_tenant"])
 
     def uninstall(self, app: str, shop: str, at: datetime) -> bool:
