@@ -314,6 +314,20 @@ def test_export_holds_everything_of_the_customer_and_nothing_of_another(shop: Ho
     assert request["claim"] not in shop.payloads.kept
 
 
+@pytest.mark.parametrize("topic", ["customers/data_request", "customers/redact"])
+@pytest.mark.parametrize("body", [{}, {"customer": {}}, {"customer": {"phone": "1"}}])
+def test_request_that_names_nobody_is_done_and_touches_nobody(
+    shop: House, topic: str, body: dict[str, Any]
+) -> None:
+    books, before = money(shop), len(everything(shop))
+    end = ask(shop, topic, body)
+    assert isinstance(end, Done)
+    counts = to_plain(end.result)["counts"]
+    assert {name: count for name, count in counts.items() if count} == {}
+    assert money(shop) == books
+    assert len(everything(shop)) > before
+
+
 @pytest.mark.parametrize("topic", ["customers/data_request", "customers/redact", "shop/redact"])
 def test_shop_that_no_tenant_has_holds_nothing(shop: House, topic: str) -> None:
     """Its request is kept under the platform's tenant; it is done at once, and nothing of it stays."""

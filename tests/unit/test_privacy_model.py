@@ -122,6 +122,13 @@ def test_subject_comes_back_as_it_was_stored() -> None:
     assert not Subject(orders=frozenset({1})).is_nobody
 
 
+@pytest.mark.parametrize("word", ["", "0", "1234"])
+def test_short_word_is_not_looked_for_inside_of_texts(word: str) -> None:
+    subject = Subject(phones=frozenset({word}), visitors=frozenset({word}))
+    assert subject.is_nobody
+    assert redact_text("order 1234 of 2026", subject) == "order 1234 of 2026"
+
+
 WORDS = st.sampled_from(sorted(ANN.words)) | st.text(max_size=8)
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | WORDS | st.sampled_from([501, 1001]),

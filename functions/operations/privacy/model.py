@@ -12,6 +12,7 @@ from typing import Any
 
 TIME_TO_ACT = timedelta(days=30)
 REDACTED = "[redacted]"
+SHORTEST_WORD = 5
 _ID_KEYS = ("id", "ids", "entity")
 _DROPPED = frozenset(
     {
@@ -78,10 +79,11 @@ class Subject:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Texts that are the subject's wherever they stand, longest first."""
-        return tuple(
-            sorted((self.emails | self.phones | self.visitors) - {""}, key=lambda word: (-len(word), word))
-        )
+        """Texts that are the subject's wherever they stand, longest first. What is as short as a number is not looked
+        for inside of texts: it would be found everywhere.
+        """
+        long = {word for word in self.emails | self.phones | self.visitors if len(word) >= SHORTEST_WORD}
+        return tuple(sorted(long, key=lambda word: (-len(word), word)))
 
     def pattern(self) -> str:
         """A regular expression, for Python and Postgres alike, that every text with a mention matches."""

@@ -148,7 +148,7 @@ def delete_shop(work: Work) -> Done | Continuation:
 
 def _redact_documents(work: Work, subject: Subject, progress: dict[str, Any]) -> bool:
     """Whether the tables are through; where time runs short ``progress`` says how far it came."""
-    if subject.is_nobody or progress.get("tables_done"):
+    if progress.get("tables_done"):
         return True
     for table, rows, last in _windows(work, subject, progress):
         changed = [(row.key, redact_content(row.content, subject, table.binary)) for row in rows]
@@ -168,6 +168,8 @@ def _windows(
     work: Work, subject: Subject, progress: Mapping[str, Any]
 ) -> Iterator[tuple[DocumentTable, list[Found], Mapping[str, Any]]]:
     """Every table's documents that may mention the subject, a window at a time, behind where ``progress`` stands."""
+    if subject.is_nobody:
+        return
     with work.db.begin() as tx:
         tables = Privacy(tx).document_tables()
     for table in tables:
@@ -184,8 +186,6 @@ def _windows(
 
 
 def _redact_objects(work: Work, subject: Subject, progress: dict[str, Any]) -> bool:
-    if subject.is_nobody:
-        return True
     for key, body in _objects_about(work, subject, str(progress.get("object", ""))):
         if key.startswith(f"{work.folder}privacy/"):
             work.payloads.delete(key)
@@ -200,6 +200,8 @@ def _redact_objects(work: Work, subject: Subject, progress: dict[str, Any]) -> b
 
 def _objects_about(work: Work, subject: Subject, after: str) -> Iterator[tuple[str, bytes]]:
     """The tenant's stored bodies that mention the subject."""
+    if subject.is_nobody:
+        return
     while keys := work.payloads.list(work.folder, after):
         for key in keys:
             try:
