@@ -273,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
         name: str, act: Callable[[argparse.Namespace], Any], /, *required: str, **optional: str
     ) -> Any:
         made = commands.add_parser(name, help=(act.__doc__ or name).splitlines()[0])
-        made.set_defaults(act=act)
+        made.set_defaults(act=act, required=required)
         for option in required:
             made.add_argument(f"--{option}", required=True)
         for option, default in optional.items():
@@ -312,12 +312,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Act, print the result as JSON; on a refusal one line on standard error and a non-zero status."""
     arguments = _parser().parse_args(argv)
-    empty = [
-        name for name in ("slug", "shop", "task", "event", "provider") if getattr(arguments, name, None) == ""
-    ]
-    if arguments.command == "api-key" and not arguments.tenant:
-        empty.append("tenant")
-    if empty and arguments.command != "replay":
+    empty = [name for name in arguments.required if getattr(arguments, name) == ""]
+    if empty:
         sys.stderr.write(f"{', '.join(name.upper() for name in empty)} must be set; see `make help`\n")
         return _USAGE
     try:

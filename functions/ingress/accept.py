@@ -109,13 +109,17 @@ class Acceptor:
     def _keep(self, provider: WebhookProvider, request: Request, delivery: Delivery, shop: Shop) -> End:
         tasks = self._manifest.tasks_for(request.provider, delivery.topic)
         if not delivery.compliance and (shop.tenant_id is None or not shop.installed or not tasks):
-            return _ignore(request, delivery, shop)
+            reason = "topic" if shop.installed else "uninstalled" if shop.tenant_id else "shop"
+            return _ignore(request, delivery, reason)
         text = _read_text(request.raw_body)
         entity = provider.entity_of(delivery.topic, parse_object(text))
         tenant_id = shop.tenant_id or PLATFORM_TENANT
         claim = self._check_in(request, tenant_id, delivery)
         messages = [self._message(tenant_id, task, request, delivery, entity) for task in tasks]
-        duplicate, inbox_id, ready = self._write(request, delivery, tenant_id, claim, messages)
+        written = self._write(request, delivery, tenant_id, claim, messages)
+        if written is None:
+            return _ignore(request, delivery, "uninstalled")
+        duplicate, inbox_id, ready = written
         sent = self._send(ready, {inbox_id: Body(None, claim) if claim else Body(text)})
         log_line(
             "info",
@@ -162,7 +166,8 @@ class Acceptor:
         tenant_id: UUID,
         claim: str | None,
         messages: list[dict[str, Any]],
-    ) -> tuple[bool, str, list[dict[str, Any]]]:
+    ) -> tuple[bool, str, list[dict[str, Any]]] | None:
+        """Whether it is a copy, its row's id and what may be sent; None where the tenant has left meanwhile."""
         inbox = {
             "tenant_id": str(tenant_id),
             "provider": request.provider,
@@ -175,10 +180,11 @@ class Acceptor:
             "claim": claim,
             "triggered_at": _iso(delivery.triggered_at),
             "received_at": _iso(request.received_at),
+            "compliance": delivery.compliance,
         }
         session = Session(self._connections)
         try:
-            row = session.call(
+            rows = session.call(
                 _ACCEPT,
                 {
                     "inbox": Jsonb(inbox),
@@ -186,10 +192,13 @@ class Acceptor:
                     "messages": Jsonb(messages),
                     "bound": self._settings.admission_bound,
                 },
-            )[0]
+            )
         finally:
             session.close()
         reached(Point.RECEIVER_KEPT)
+        if not rows:
+            return None
+        row = rows[0]
         return row["duplicate"], str(row["accepted_inbox_id"]), row["ready"]
 
     def _send(self, ready: list[dict[str, Any]], bodies: Mapping[str, Body]) -> int:
@@ -244,8 +253,7 @@ def refuse(request: Request, account: str) -> End:
     return REFUSED
 
 
-def _ignore(request: Request, delivery: Delivery, shop: Shop) -> End:
-    reason = "topic" if shop.installed else "uninstalled" if shop.tenant_id else "shop"
+def _ignore(request: Request, delivery: Delivery, reason: str) -> End:
     count_line("WebhookIgnored", provider=request.provider, reason=reason)
     log_line("info", "webhook ignored", reason=reason, topic=delivery.topic, event_id=delivery.event_id)
     return End(Outcome.IGNORED, reason if reason == "uninstalled" else f"unknown {reason}")

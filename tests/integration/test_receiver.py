@@ -133,6 +133,18 @@ def test_compliance_topics_are_kept_for_uninstalled_and_unknown_shops(door: Door
     assert [entry.queue for entry in door.queues.sent] == ["tradewind-test-gdpr-request-process.fifo"] * 2
 
 
+def test_tenant_that_has_left_a_moment_ago_is_heard_no_more(door: Door) -> None:
+    """The receiver still takes the shop for an installed one, for up to a minute."""
+    door.post(topic="themes/create")
+    with psycopg.connect(door.urls.platform) as connection:
+        connection.execute("UPDATE tenants SET status = 'uninstalled' WHERE slug = 'acme'")
+    assert door.post() == (202, {"status": "ignored", "reason": "uninstalled"})
+    assert door.counts() == (0, 0, 0)
+    redact = {"shop_id": 1, "shop_domain": "acme.myshopify.com"}
+    assert door.post(redact, topic="shop/redact", webhook_id="hook-2")[0] == 200
+    assert door.counts() == (1, 1, 0)
+
+
 def test_previous_secret_signs_until_its_time_is_over(door: Door) -> None:
     door.store_secret(door.vault, door.tenants["acme"], b"new-secret", timedelta(hours=1))
     assert door.post(webhook_id="a", secret=b"new-secret")[0] == 200

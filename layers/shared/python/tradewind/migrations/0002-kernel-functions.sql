@@ -359,7 +359,8 @@ BEGIN ATOMIC
 END;
 
 -- Keep a verified webhook and write its messages, once per delivery id. Returns what may be sent now. Of a request
--- that comes again: whether its body is the first one's, and the messages that were written for that.
+-- that comes again: whether its body is the first one's, and the messages that were written for that. No row where the
+-- tenant has left, whatever its caller still thought, unless the law asks for it.
 CREATE FUNCTION accept_webhook(p_inbox jsonb, p_body bytea, p_messages jsonb, p_bound integer)
 RETURNS TABLE (duplicate boolean, accepted_inbox_id uuid, ready jsonb, same_body boolean, written jsonb)
 LANGUAGE plpgsql AS $$
@@ -371,6 +372,10 @@ DECLARE
     v_messages jsonb;
 BEGIN
     PERFORM bind_tenant(v_tenant);
+    IF p_inbox ->> 'provider' <> 'api' AND NOT coalesce((p_inbox ->> 'compliance')::boolean, false)
+       AND EXISTS (SELECT FROM tenants t WHERE t.tenant_id = v_tenant AND t.status = 'uninstalled') THEN
+        RETURN;
+    END IF;
     INSERT INTO webhook_inbox AS i (tenant_id, provider, app, event_id, topic, shop, state, correlation_id, body, body_sha256,
                                     claim, triggered_at, received_at)
     VALUES (v_tenant, p_inbox ->> 'provider', p_inbox ->> 'app', p_inbox ->> 'event_id', p_inbox ->> 'topic',
