@@ -37,7 +37,7 @@ BEGIN ATOMIC
 END;
 
 -- A run of the tenant as its caller may see it, also before it has begun; null where the tenant has none with this id.
--- It runs as the schema's owner, who sees no tenant's rows but the bound one's; the platform role would see them all.
+-- It runs as the schema's owner, who sees the ledger of the bound tenant alone; the platform role would see them all.
 CREATE FUNCTION find_run(p_tenant uuid, p_run uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public AS $$
 DECLARE
