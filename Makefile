@@ -52,7 +52,7 @@ bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order 
 bench-report: $(INSTALLED)  ## Draw what the last bench has measured.
 	@$(VENV)/python -m tests.bench --report
 
-chaos: $(INSTALLED)  ## Break everything while 10,000 webhooks come in, and compare the tables [CHAOS_SEED=7] [CHAOS_SIZE=small].
+chaos: $(INSTALLED)  ## Break everything while 10,000 webhooks come in, and compare the tables [CHAOS_SEED=7 CHAOS_SIZE=medium].
 	@CHAOS_SIZE=$(or $(CHAOS_SIZE),large) CHAOS_SEED=$(CHAOS_SEED) $(VENV)/python -m pytest -q -s tests/chaos
 
 check: $(INSTALLED)  ## Format, lint, types, import contracts, unit and contract tests.

@@ -22,6 +22,7 @@ from tests.e2e.cloud import Cloud
 from tradewind.tasks.registry import Registry
 
 POLL_S = 0.5
+TELL_S = 20.0
 LEAD_S = 3.0
 GONE_S = 3.0
 """Long enough that the receiver sets webhooks aside."""
@@ -52,15 +53,19 @@ class Ground:
 
     def drain(self, patience_s: float) -> None:
         """Wait until every run and message has ended and no queue holds anything. Raises StuckError."""
-        deadline = time.monotonic() + patience_s
+        begun = told = time.monotonic()
         while True:
             left = unfinished(self.cloud) or [f"{name} holds {held}" for name, held in self._lying().items()]
             if not left:
                 return
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > begun + patience_s:
                 raise StuckError(
                     f"not at rest after {patience_s:g} s:\n{briefly(left)}\n{self.cloud.tables(None)}"
                 )
+            if now > told + TELL_S:
+                told = now
+                print(f"after {now - begun:.0f} s {len(left)} are open, such as\n{briefly(left, 3)}")
             time.sleep(POLL_S)
 
     def _lying(self) -> dict[str, int]:
