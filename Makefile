@@ -17,7 +17,7 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test chaos bench bench-report check format tasks run runs replay pause resume \
+.PHONY: help install up down status demo test fairness chaos bench bench-report check format tasks run runs replay pause resume \
         pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost
 
 help:  ## List the targets.
@@ -44,6 +44,7 @@ demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its 
 test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
 	@$(VENV)/python -m pytest -q tests/e2e
+	@FAIRNESS_SIZE=small $(VENV)/python -m pytest -q tests/fairness
 	@CHAOS_SIZE=small CHAOS_SEED=$(or $(CHAOS_SEED),7) $(VENV)/python -m pytest -q tests/chaos
 
 bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order sync [ONLY=kernel,work MEASURED=1].
@@ -51,6 +52,9 @@ bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order 
 
 bench-report: $(INSTALLED)  ## Draw what the last bench has measured.
 	@$(VENV)/python -m tests.bench --report
+
+fairness: $(INSTALLED)  ## Flood the queues while one tenant sends a little [FAIRNESS_SIZE=huge].
+	@FAIRNESS_SIZE=$(or $(FAIRNESS_SIZE),large) $(VENV)/python -m pytest -q -s tests/fairness
 
 chaos: $(INSTALLED)  ## Break everything while 10,000 webhooks come in, and compare the tables [CHAOS_SEED=7 CHAOS_SIZE=medium].
 	@CHAOS_SIZE=$(or $(CHAOS_SIZE),large) CHAOS_SEED=$(CHAOS_SEED) $(VENV)/python -m pytest -q -s tests/chaos

@@ -138,7 +138,6 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             local=LocalCloud.read(environment),
             runtime="provided.al2023",
             keep_data=False,
-            concurrency_limit=4,
             receiver_concurrency=None,
             api_concurrency=None,
             **_read_trial(environment),
@@ -175,6 +174,7 @@ def _read_trial(environment: Mapping[str, str]) -> dict[str, Any]:
         return int(text)
 
     return {
+        "concurrency_limit": whole("TRADEWIND_LOCAL_CONCURRENCY", 4),
         "pace": Pace(
             whole("TRADEWIND_LOCAL_TIME_PERCENT", WHOLE),
             timedelta(seconds=whole("TRADEWIND_LOCAL_LONGEST_TIME_S", int(MAX_TIMEOUT.total_seconds()))),

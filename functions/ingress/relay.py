@@ -58,9 +58,11 @@ WITH routed AS (
 SELECT e.* FROM enqueue(%(messages)s, %(bound)s) e
 """
 _SAVE_ROOMS = """
-INSERT INTO queue_room AS q (task, lane, room)
-SELECT r.task, r.lane, r.room FROM jsonb_to_recordset(%(rooms)s) AS r (task text, lane text, room integer)
-ON CONFLICT (task, lane) DO UPDATE SET room = excluded.room WHERE q.room <> excluded.room
+INSERT INTO queue_room AS q (task, lane, room, tenant_room)
+SELECT r.task, r.lane, r.room, r.tenant_room
+FROM jsonb_to_recordset(%(rooms)s) AS r (task text, lane text, room integer, tenant_room integer)
+ON CONFLICT (task, lane) DO UPDATE SET room = excluded.room, tenant_room = excluded.tenant_room
+WHERE (q.room, q.tenant_room) <> (excluded.room, excluded.tenant_room)
 RETURNING 1 AS saved
 """
 _NEARLY_DUE = """
@@ -90,11 +92,11 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     return done
 
 
-def room_of(concurrency: int) -> int:
+def room_of(at_work: int) -> int:
     """Half as many messages waiting as are worked on: enough that no worker is idle while the next message is admitted
     and sent, and so few that a newcomer waits for less than one message's time.
     """
-    return concurrency + max(1, concurrency // 2)
+    return at_work + max(1, at_work // 2)
 
 
 class Relay:
@@ -106,9 +108,16 @@ class Relay:
         self._session = session
 
     def save_rooms(self) -> int:
-        """How much each queue takes, from its workers' number. Returns how many have changed, after a deployment."""
+        """How much each queue takes, from its workers' number, and how much of one tenant, from its cap. Returns how
+        many have changed, after a deployment.
+        """
         rooms = [
-            {"task": name, "lane": lane, "room": room_of(int(about["concurrency"]))}
+            {
+                "task": name,
+                "lane": lane,
+                "room": room_of(int(about["concurrency"])),
+                "tenant_room": room_of(int(about["cap"])),
+            }
             for name, about in self._manifest.tasks.items()
             for lane in (("live", "backfill") if about["backfill"] else ("live",))
         ]

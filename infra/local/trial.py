@@ -15,10 +15,13 @@ class Trial:
     unsent_after: timedelta = timedelta(seconds=30)
     lost_after: timedelta = timedelta(minutes=15)
     crash_orders: str | None = None
+    concurrency: int = 4
+    """Batches of one queue that are worked at once."""
 
     def environment(self) -> dict[str, str]:
         """As the variables that `infra/settings.py` reads."""
         told = {
+            "TRADEWIND_LOCAL_CONCURRENCY": str(self.concurrency),
             "TRADEWIND_LOCAL_TIME_PERCENT": str(self.time_percent),
             "TRADEWIND_LOCAL_LONGEST_TIME_S": str(int(self.longest_time.total_seconds())),
             "TRADEWIND_LOCAL_UNSENT_AFTER_S": str(int(self.unsent_after.total_seconds())),

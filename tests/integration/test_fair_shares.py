@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -69,9 +68,9 @@ def tenants(hq: Headquarters) -> list[UUID]:
     return [hq.house.tenant_id, *(add_tenant(hq.house.urls, f"shop-{number}") for number in range(5))]
 
 
-def make_room(hq: Headquarters, concurrency: int) -> None:
+def make_room(hq: Headquarters, concurrency: int, cap: int = 1000) -> None:
     manifest = a_manifest(TASK)
-    manifest.tasks[TASK]["concurrency"] = concurrency  # type: ignore[index]
+    manifest.tasks[TASK].update(concurrency=concurrency, cap=cap)  # type: ignore[attr-defined]
     with hq.platform.session() as session:
         Relay(hq.platform, manifest, session).save_rooms()
 
@@ -88,6 +87,8 @@ def test_one_tenant_alone_may_fill_the_room_but_not_pass_its_bound(
     assert flood(hq, tenants[0], 50) == 6
     make_room(hq, 1000)
     assert flood(hq, tenants[1], 200) == BOUND
+    make_room(hq, 1000, cap=10)
+    assert flood(hq, tenants[2], 200) == 15
 
 
 def test_newcomer_finds_a_place_and_the_flood_gives_way_as_its_messages_end(
@@ -121,19 +122,27 @@ def test_lanes_and_tasks_do_not_share_room(hq: Headquarters, tenants: Sequence[U
     other = row(tenants[1], 1) | {"lane": "backfill", "key": "other"}
     with hq.platform.session() as session:
         assert len(session.call(_ENQUEUE, {"rows": Jsonb([other]), "bound": BOUND})) == 1
-    assert flood(hq, tenants[1], 50) == 3
+    assert flood(hq, tenants[1], 50) == 1
+
+
+def test_share_is_taken_only_as_far_as_others_have_left_room(
+    hq: Headquarters, tenants: Sequence[UUID]
+) -> None:
+    make_room(hq, 50)
+    assert [flood(hq, tenant_id, 60) for tenant_id in tenants[:4]] == [60, 15, 1, 1]
 
 
 def test_relay_saves_rooms_once_per_change(hq: Headquarters) -> None:
-    manifest = Manifest(**json.loads(json.dumps({
-        "tasks": {"a": {"concurrency": 50, "backfill": True}, "b": {"concurrency": 2, "backfill": False}},
-        "routes": {}, "schedules": {}, "events": {},
-    })))  # fmt: skip
+    tasks = {
+        "a": {"concurrency": 50, "cap": 10, "backfill": True},
+        "b": {"concurrency": 2, "cap": 1, "backfill": False},
+    }
+    manifest = Manifest(tasks=tasks, routes={}, schedules={})
     with hq.platform.session() as session:
         relay = Relay(hq.platform, manifest, session)
         assert [relay.save_rooms() for _ in range(2)] == [3, 0]
-    assert hq.house.query("SELECT task, lane, room FROM queue_room ORDER BY 1, 2") == [
-        {"task": "a", "lane": "backfill", "room": 75},
-        {"task": "a", "lane": "live", "room": 75},
-        {"task": "b", "lane": "live", "room": 3},
+    assert hq.house.query("SELECT task, lane, room, tenant_room FROM queue_room ORDER BY 1, 2") == [
+        {"task": "a", "lane": "backfill", "room": 75, "tenant_room": 15},
+        {"task": "a", "lane": "live", "room": 75, "tenant_room": 15},
+        {"task": "b", "lane": "live", "room": 3, "tenant_room": 2},
     ]

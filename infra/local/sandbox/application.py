@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +53,8 @@ class Sandbox:
         reply, cost = self._carry_out(provider, request, rest, fault)
         if plan is not None and fault is Fault.TIMEOUT:
             reply = Reply(0, delivery=Delivery.HELD, hold_seconds=plan.hold_seconds)
+        if plan is not None and fault is Fault.SLOW:
+            reply = replace(reply, hold_seconds=plan.hold_seconds)
         self.calls.record(
             Call(
                 number=self.calls.next_number(),
@@ -62,7 +65,7 @@ class Sandbox:
                 subject=target.subject,
                 status=reply.status,
                 remark=reply.remark,
-                fault=fault.value if fault else None,
+                fault=None if fault in (None, Fault.SLOW) else fault.value,
                 cost=cost,
                 duration_ms=round((time.perf_counter() - begun) * 1000, 3),
             )
@@ -73,7 +76,7 @@ class Sandbox:
         self, provider: Provider, request: Request, rest: tuple[str, ...], fault: Fault | None
     ) -> tuple[Reply, float]:
         """The answer, or what the fault makes of it. Only a lost answer is preceded by the effect."""
-        if fault is None:
+        if fault is None or fault is Fault.SLOW:
             return provider.answer(request, rest)
         if fault is Fault.LOST_ANSWER:
             reply, cost = provider.answer(request, rest)

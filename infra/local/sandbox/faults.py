@@ -16,6 +16,8 @@ class Fault(StrEnum):
     RESET = "reset"
     LOST_ANSWER = "lost_answer"
     THROTTLED = "throttled"
+    SLOW = "slow"
+    """No fault at all: the right answer, ``hold_seconds`` later."""
 
 
 @dataclass(slots=True)
@@ -23,7 +25,7 @@ class FaultPlan:
     """``rate`` is the share of calls that fail; ``remaining`` bounds how many (None: no bound).
 
     ``shop`` and ``operation`` narrow it to one account or operation. ``hold_seconds`` is how long a time-out
-    holds.
+    holds, and how late a slow answer comes.
     """
 
     provider: str
@@ -77,7 +79,7 @@ def read_plan(document: Any, providers: Sequence[str]) -> FaultPlan:
     return FaultPlan(
         provider=provider,
         rate=float(rate),
-        kinds=_kinds(document.get("kinds", [kind.value for kind in Fault])),
+        kinds=_kinds(document.get("kinds", [kind.value for kind in Fault if kind is not Fault.SLOW])),
         seed=_whole(document, "seed", 0) or 0,
         shop=document.get("shop"),
         operation=document.get("operation"),

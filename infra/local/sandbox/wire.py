@@ -98,7 +98,7 @@ class Connection:
         if received is None:
             return False
         reply = self._handler(received) if isinstance(received, Request) else received
-        if reply.delivery is Delivery.HELD:
+        if reply.hold_seconds:
             await asyncio.sleep(reply.hold_seconds)
         if reply.delivery is Delivery.RESET:
             self._reset()

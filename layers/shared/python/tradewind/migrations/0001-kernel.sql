@@ -155,11 +155,13 @@ CALL open_to_platform('outbox');
 -- For one number: how many tenants have messages in a queue.
 CREATE POLICY directory ON outbox TO tradewind_owner USING (true) WITH CHECK (true);
 
--- How many messages a task's queue takes from all tenants together; the relay writes it from the tasks' concurrency.
+-- How many messages a task's queue takes from all tenants together, and from one; the relay writes it from the task's
+-- concurrency and its cap.
 CREATE TABLE queue_room (
     task text NOT NULL,
     lane text NOT NULL CHECK (lane IN ('live', 'backfill')),
     room integer NOT NULL CHECK (room > 0),
+    tenant_room integer NOT NULL CHECK (tenant_room > 0),
     PRIMARY KEY (task, lane)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON queue_room TO tradewind_platform;

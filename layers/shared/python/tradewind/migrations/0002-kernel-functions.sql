@@ -12,16 +12,22 @@ END
 $$;
 
 -- How many messages of a task a tenant may have in its queue now: its share of the queue's room among the tenants that
--- are there, at least one, at most p_bound. Where few are there each may fill the workers and have some waiting; where
--- many are, each new one finds only a short queue before it.
+-- are there, as far as the others have left room; at least one, at most p_bound. So whoever comes finds a place at once,
+-- and a queue that is short for its workers, however many flood it.
 CREATE FUNCTION fair_bound(p_tenant uuid, p_task text, p_lane text, p_bound integer) RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
 BEGIN ATOMIC
-    SELECT least(p_bound, greatest(1, ceil(coalesce((SELECT q.room FROM queue_room q
-                                                     WHERE q.task = p_task AND q.lane = p_lane), p_bound)::numeric
-                                           / (1 + count(DISTINCT o.tenant_id)))::integer))
-    FROM outbox o
-    WHERE o.task = p_task AND o.lane = p_lane AND o.tenant_id <> p_tenant AND o.state IN ('ready', 'sent');
+    WITH others AS (
+        SELECT count(*)::integer AS messages, count(DISTINCT o.tenant_id)::integer AS tenants
+        FROM outbox o
+        WHERE o.task = p_task AND o.lane = p_lane AND o.tenant_id <> p_tenant AND o.state IN ('ready', 'sent')
+    ), queue AS (
+        SELECT q.room, q.tenant_room FROM queue_room q WHERE q.task = p_task AND q.lane = p_lane
+    )
+    SELECT coalesce(
+        (SELECT least(p_bound, tenant_room, greatest(1, least(room / (1 + tenants), room - messages)))
+         FROM others, queue),
+        p_bound);
 END;
 
 -- Write messages. A tenant has at most its fair share of a task's queue, never above p_bound; the rest is held, and so

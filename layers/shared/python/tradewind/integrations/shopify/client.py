@@ -250,8 +250,8 @@ class ShopifyClient:
 
     def _call(self, operation: queries.Operation, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         """One operation under the shop's limit; a refused token is renewed once."""
-        self._limiter.acquire(operation.cost)
         token = self._tokens.access_token()
+        self._limiter.acquire(operation.cost)
         answer = self._post(operation, variables, token)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             answer = self._post(operation, variables, self._tokens.refresh(token))

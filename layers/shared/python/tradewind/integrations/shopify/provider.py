@@ -69,7 +69,9 @@ def shopify_of(settings: Settings, tenant: Tenant, session: Session, clock: Cloc
 
 
 class ShopLimiter:
-    """Two levels: the tenant's requests per second, then the shop's bucket of points (per app and shop)."""
+    """Two levels: the shop's bucket of points (per app and shop), then the tenant's requests per second, last so that
+    nothing comes between it and the call.
+    """
 
     def __init__(
         self, limiter: RateLimiter, tenant: Tenant, requests_per_second: int, settle: Callable[[], None]
@@ -81,10 +83,10 @@ class ShopLimiter:
         self._points = f"rate:{{shopify:{tenant.app}:{tenant.shop_domain}}}:points"
 
     def acquire(self, cost: int) -> None:
-        """Take one request and ``cost`` points. Raises RateLimitedError for a wait of more than a second."""
+        """Take ``cost`` points and one request. Raises RateLimitedError for a wait of more than a second."""
         self._settle()
-        self._limiter.pass_window(self._overall, fail_open=True)
         self._limiter.take([Bucket(self._points, _FIRST_CAPACITY, _FIRST_REFILL, cost)])
+        self._limiter.pass_window(self._overall, fail_open=True)
 
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         self._limiter.report(self._points, available, maximum, restore_per_second)
