@@ -73,8 +73,8 @@ format: $(INSTALLED)  ## Format the code and repair what the linter can.
 tasks: $(INSTALLED)  ## Print every task and schedule, one JSON object a line.
 	@$(VENV)/python -m tradewind.tasks
 
-run: $(INSTALLED)  ## Run one task: TASK=commerce-sync-order TENANT=acme EVENT=events/commerce/commerce-sync-order.json
-	@$(VENV)/python -m infra.operate run --task "$(TASK)" --tenant "$(TENANT)" --event "$(EVENT)"
+run: $(INSTALLED)  ## Run one task: TASK=commerce-sync-order TENANT=acme EVENT=events/commerce/commerce-sync-order.json [FORCE=1]
+	@$(VENV)/python -m infra.operate run --task "$(TASK)" --tenant "$(TENANT)" --event "$(EVENT)" $(if $(FORCE),--force)
 
 runs: $(INSTALLED)  ## Find runs with their errors: [TENANT=] [TASK=] [STATE=failed] [ORDER=1001] [CORRELATION=] [ERROR=] [SINCE=] [UNTIL=]
 	@$(VENV)/python -m infra.operate runs --tenant "$(TENANT)" --task "$(TASK)" --state "$(STATE)" --entity "$(ORDER)" \
