@@ -20,15 +20,15 @@ from typing import Any
 from infra.local import local_cloud, paths, postgres_server
 from infra.local.postgres import DatabaseUrls, PostgresServer
 from ingress.migrate import migrate
+from tests.bench import backfill, imports, kernel, work
 from tests.bench import cloud as over_cloud
-from tests.bench import imports, kernel, work
 from tests.bench.report import draw
 from tests.e2e.cloud import Cloud
 from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.tasks.registry import REGISTRY, discover
 
 RESULT = paths.LOCAL / "bench.json"
-OFFLINE, ONLINE = ("kernel", "work"), ("imports", "receiver", "idle", "sustained")
+OFFLINE, ONLINE = ("kernel", "work", "backfill"), ("imports", "receiver", "idle", "sustained")
 
 
 def main() -> int:
@@ -89,8 +89,14 @@ def offline(server: PostgresServer, wanted: set[str]) -> dict[str, Any]:
         urls = fresh(server, "kernel")
         return kernel.measure(House(urls, local_settings(urls), add_tenant(urls, "acme")))
 
-    return section("kernel", wanted, of_kernel) | section(
-        "work", wanted, lambda: work.measure(fresh(server, "work"))
+    def of_backfill() -> dict[str, Any]:
+        urls = fresh(server, "backfill")
+        return backfill.measure(House(urls, local_settings(urls), add_tenant(urls, "acme")))
+
+    return (
+        section("kernel", wanted, of_kernel)
+        | section("work", wanted, lambda: work.measure(fresh(server, "work")))
+        | section("backfill", wanted, of_backfill)
     )
 
 

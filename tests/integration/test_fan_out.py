@@ -154,3 +154,24 @@ def test_tenant_that_moves_is_served_on_its_new_clock(clocks: Headquarters) -> N
     FanOut(clocks.platform, manifest).run("hourly", None, now)
     rows = clocks.house.query("SELECT next_run_at FROM schedule_next_run WHERE zone = 'Asia/Tokyo'")
     assert [row["next_run_at"] for row in rows] == [datetime(2026, 11, 20, 0, tzinfo=UTC)] * 2
+
+
+def test_ten_thousand_tenants_get_one_message_each_spread_over_the_window(hq: Headquarters) -> None:
+    hq.write("INSERT INTO tenants (slug, name) SELECT 'shop-' || n, 'Shop' FROM generate_series(2, 10000) n")
+    begun = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) + HOUR
+    assert [fire(hq, a_manifest(), begun)["written"] for _ in range(2)] == [10_000, 0]
+    tenths = hq.house.query(
+        "SELECT floor(extract(epoch FROM due_at - %s) / 30)::int AS tenth, count(*)::int AS n"
+        " FROM outbox GROUP BY 1 ORDER BY 1",
+        begun,
+    )
+    assert [row["tenth"] for row in tenths] == list(range(10))
+    assert all(900 <= row["n"] <= 1_100 for row in tenths)
+    hq.write("UPDATE outbox SET due_at = now() - interval '1 second'")
+    released = []
+    with hq.platform.session() as session:
+        while not released or released[-1]:
+            released.append(hq.platform.release(session, limit=2000))
+    assert sum(released) == 10_000
+    sent = [json.loads(entry.body)["tenant_id"] for entry in hq.queues.sent]
+    assert len(sent) == len(set(sent)) == 10_000
