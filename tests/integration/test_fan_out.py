@@ -168,7 +168,7 @@ def test_ten_thousand_tenants_get_one_message_each_spread_over_the_window(hq: He
     assert [row["tenth"] for row in tenths] == list(range(10))
     assert all(900 <= row["n"] <= 1_100 for row in tenths)
     hq.write("UPDATE outbox SET due_at = now() - interval '1 second'")
-    released = []
+    released: list[int] = []
     with hq.platform.session() as session:
         while not released or released[-1]:
             released.append(hq.platform.release(session, limit=2000))
