@@ -4,7 +4,10 @@ queues.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import json
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -20,6 +23,7 @@ from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
 from tradewind.clock import SystemClock
+from tradewind.observability import logger
 from tradewind.settings import Settings, read_settings
 from tradewind.tasks.message import Lane, Message, Source, message_key
 from tradewind.tasks.registry import REGISTRY
@@ -165,3 +169,17 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self.left.total_seconds() * 1000)
+
+
+def printed(act: Callable[[], object]) -> list[dict[str, Any]]:
+    """The JSON lines that something writes to standard output."""
+    written = io.StringIO()
+    handler = logger().registered_handler
+    assert hasattr(handler, "setStream")
+    before = handler.setStream(written)
+    try:
+        with redirect_stdout(written):
+            act()
+    finally:
+        handler.setStream(before)
+    return [json.loads(line) for line in written.getvalue().splitlines()]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel
 
-from tests.integration.harness import Context, House, add_tenant
+from tests.integration.harness import Context, House, add_tenant, printed
 from tradewind.errors import (
     ProviderUnavailableError,
     RateLimitedError,
@@ -292,17 +289,3 @@ def test_lines_and_metrics_of_two_tenants_in_one_batch_keep_their_tenant(
         assert about["Dimensions"] == [["task"]]
     outside = printed(lambda: logger().info("afterwards"))
     assert [key for key in ("tenant_id", "task", "cause") if key in outside[0]] == []
-
-
-def printed(act: Callable[[], object]) -> list[dict[str, Any]]:
-    """The JSON lines that something writes to standard output."""
-    written = io.StringIO()
-    handler = logger().registered_handler
-    assert hasattr(handler, "setStream")
-    before = handler.setStream(written)
-    try:
-        with redirect_stdout(written):
-            act()
-    finally:
-        handler.setStream(before)
-    return [json.loads(line) for line in written.getvalue().splitlines()]

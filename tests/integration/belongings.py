@@ -1,0 +1,128 @@
+"""Values that belong to a tenant, made from type hints: ids are the tenant's number, texts and addresses carry it."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from fractions import Fraction
+from itertools import product
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+
+LATELY = datetime.now(UTC).replace(microsecond=0)
+"""An instant that every task takes for a change of just now."""
+MADE = 1000
+"""What a world adds to a tenant's number where an id is a UUID."""
+_CONTACTS = {"email": "ann-{}@example.com", "phone": "+1555000{}"}
+
+
+def contact(name: str, number: int) -> str | None:
+    """A tenant's customer's address of this kind, None where ``name`` is of no kind."""
+    found = next((text for kind, text in _CONTACTS.items() if name.endswith(kind)), None)
+    return None if found is None else found.format(number)
+
+
+def belonging(hint: Any, name: str, number: int) -> Any:  # noqa: PLR0911 - a line for each kind of type
+    """A value of this type, as the tenant with ``number`` would have it. Raises TypeError for a type it cannot make."""
+    hint = _bare(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return inner[0]
+    if origin in (Union, types.UnionType):
+        return belonging(next(each for each in inner if each is not type(None)), name, number)
+    if origin in (dict, collections.abc.Mapping):
+        return {f"text-{number}": belonging(inner[1], name, number)}
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return tuple(belonging(each, name, number) for each in inner)
+    if origin in _COLLECTIONS:
+        return _COLLECTIONS[origin]([belonging(inner[0], name, number)])
+    if not isinstance(hint, type):
+        return {} if hint is Any else _cannot(hint, name)
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return hint(**{f.name: belonging(hints[f.name], f.name, number) for f in dataclasses.fields(hint)})
+    if issubclass(hint, BaseModel):
+        return {
+            field: belonging(about.annotation, field, number) for field, about in hint.model_fields.items()
+        }
+    if issubclass(hint, Enum):
+        return next(iter(hint))
+    return plain(hint, name, number)
+
+
+_COLLECTIONS: Mapping[Any, Any] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    collections.abc.Sequence: list,
+    collections.abc.Iterable: list,
+}
+
+
+def plain(kind: type, name: str, number: int) -> Any:
+    values: dict[Any, Any] = {
+        bool: False,
+        int: number,
+        float: float(number),
+        str: contact(name, number) or ("USD" if name == "currency" else f"text-{number}"),
+        UUID: UUID(int=MADE + number),
+        datetime: LATELY,
+        AwareDatetime: LATELY,
+        timedelta: timedelta(days=30),
+        Fraction: Fraction(1),
+    }
+    return values[kind] if kind in values else _cannot(kind, name)
+
+
+def _cannot(hint: Any, name: str) -> Any:
+    raise TypeError(f"{name}: no value is known for {hint!r}")
+
+
+def _bare(hint: Any) -> Any:
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return hint
+
+
+def payloads(model: type[BaseModel], number: int) -> Iterator[dict[str, Any]]:
+    """JSON payloads of a model: with every field, once for each value that a field chooses from, and with none but the
+    required ones.
+    """
+    whole = belonging(model, "payload", number)
+    choices = {name: _choices(about.annotation) for name, about in model.model_fields.items()}
+    named = {name: values for name, values in choices.items() if values}
+    for chosen in product(*named.values()):
+        yield _json({**whole, **dict(zip(named, chosen, strict=True))})
+    required = {name: value for name, value in whole.items() if model.model_fields[name].is_required()}
+    if required != whole:
+        yield _json(required)
+
+
+def _choices(hint: Any) -> list[Any]:
+    hint = _bare(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return [value for each in get_args(hint) for value in _choices(each)]
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return list(hint) if isinstance(hint, type) and issubclass(hint, Enum) else []
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _json(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_json(each) for each in value]
+        case datetime():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,105 @@
+"""Every task, as one tenant with another's identifiers, in a process that has just worked for that other one.
+
+Tasks come from the registry and payloads from their models: a new task is in it without a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from infra.local import PostgresServer
+from tests.conftest import ROOT
+from tests.integration.belongings import MADE, payloads
+from tests.integration.harness import printed
+from tests.integration.twins import LEDGER, Twins, mark, own_texts
+from tests.integration.world import OURS, THEIRS, World
+from tradewind.tasks.message import Source
+from tradewind.tasks.registry import discover
+from tradewind.tasks.task import Task
+
+TASKS = [task for task in discover(ROOT / "functions") if task.scope == "tenant"]
+CALLS = [
+    pytest.param(task, at, id=f"{task.id}-{at}")
+    for task in TASKS
+    for at in range(len(list(payloads(task.payload, THEIRS))))
+]
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: PostgresServer, migrated: str) -> Iterator[str]:
+    """The name of a database in which acme and bolt have rows with texts of their own in every table."""
+    name = f"filled_{uuid4().hex[:12]}"
+    world = World(postgres.create_database(name, template=migrated))
+    for tenant_id, number in ((world.acme, OURS), (world.bolt, THEIRS)):
+        world.fill(tenant_id, number)
+        mark(world, tenant_id, number)
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def twins(postgres: PostgresServer, filled: str) -> Iterator[Twins]:
+    name = f"twins_{uuid4().hex[:12]}"
+    built = Twins(World(postgres.create_database(name, template=filled)))
+    yield built
+    built.close()
+    postgres.drop_database(name)
+
+
+def attack(twins: Twins, task: Task, at: int, actor: UUID, other: int) -> list[dict[str, Any]]:
+    """Run a task with every identifier of another's that a message can carry; returns all lines that it logs, and what
+    it answers as one more.
+    """
+    payload = list(payloads(task.payload, other))[at]
+    theirs = UUID(int=MADE + other)
+    abouts: list[dict[str, Any]] = [
+        {"key": theirs.hex, "cause": f"text-{other}"},
+        {"source": Source.WORKFLOW, "inbox_id": None},
+        {"source": Source.TASK, "replay_of": theirs, "hops": 1},
+    ]
+    messages = [twins.message(actor, task, payload, other, **about) for about in abouts]
+    answers: list[str] = []
+
+    def act() -> None:
+        for message in messages:
+            twins.work(task, message)
+        answers.append(twins.invoke(actor, task, payload))
+
+    lines = printed(act)
+    assert len(lines) >= len(messages) + 1
+    return [*lines, {"tenant_id": str(actor), "answer": answers}]
+
+
+@pytest.mark.parametrize(("task", "at"), CALLS)
+def test_task_with_anothers_identifiers_reads_and_changes_nothing_of_it(
+    twins: Twins, task: Task, at: int
+) -> None:
+    acme, bolt = twins.world.acme, twins.world.bolt
+    for actor, other, number in ((bolt, acme, OURS), (acme, bolt, THEIRS)):
+        before = twins.world.fingerprint(other)
+        lines = attack(twins, task, at, actor, number)
+        assert twins.world.fingerprint(other) == before
+        assert {line["tenant_id"] for line in lines} == {str(actor)}
+        for text in (repr(lines), twins.rows(actor)):
+            assert str(other) not in text
+            assert own_texts(number) not in text
+    at_once = 1 if task.starts_workflow is None else 2
+    assert len(twins.connections._idle) == at_once
+
+
+@pytest.mark.parametrize(("task", "at"), CALLS)
+def test_the_same_call_reaches_the_owners_rows(twins: Twins, task: Task, at: int) -> None:
+    """Else the test before this one would prove nothing."""
+    payload = list(payloads(task.payload, THEIRS))[at]
+    before = twins.world.fingerprint(twins.world.bolt)
+    as_acme = twins.invoke(twins.world.acme, task, payload)
+    as_bolt = twins.invoke(twins.world.bolt, task, payload)
+    after = twins.world.fingerprint(twins.world.bolt)
+    touched = {name for name in after if after[name] != before[name]} - LEDGER
+    possible = "InvalidPayloadError" not in as_bolt
+    assert possible or at > 0
+    assert touched or as_bolt != as_acme or not possible

@@ -1,0 +1,167 @@
+"""Tenants acme and bolt in one process: one pool of connections, one runtime, a shop and texts of each one's own."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from commerce.order_sync.workflow import order_sync
+from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify, an_order
+from tests.integration.belongings import LATELY, MADE, contact
+from tests.integration.harness import Context, local_settings
+from tests.integration.world import CHECKED, LINKS, OURS, THEIRS, World
+from tradewind.aws.client import AwsClient
+from tradewind.clock import SystemClock
+from tradewind.errors import TradewindError
+from tradewind.settings import Settings
+from tradewind.tasks.message import Message, Source, message_key
+from tradewind.tasks.registry import REGISTRY
+from tradewind.tasks.runtime import Runtime
+from tradewind.tasks.scope import Process
+from tradewind.tasks.task import Task
+from tradewind.tenancy.database import Connections
+
+LEDGER = {"dead_letter", "outbox", "task_attempt", "task_run"}
+"""What any run of a task writes, whatever it does."""
+
+
+def mark(world: World, tenant_id: UUID, number: int) -> None:
+    """Give a tenant's rows texts that nothing but these rows can tell, wherever a column takes them."""
+    with world.bound(tenant_id, keep=True) as app:
+        for name in world.order:
+            parents = {own for pairs in world.tables[name].parents.values() for own, _ in pairs}
+            for column in world.tables[name].columns:
+                linking = column.name in parents | LINKS or (name, column.name) in CHECKED
+                if column.kind not in {"text", "jsonb"} or column.required or column.identity or linking:
+                    continue
+                text = contact(column.name, number) or f"only-{number}-{name}-{column.name}"
+                value = text if column.kind == "text" else json.dumps({"note": text})
+                try:
+                    with app.transaction():
+                        app.execute(f"UPDATE {name} SET {column.name} = %s".encode(), (value,))
+                except (psycopg.errors.IntegrityError, psycopg.errors.InsufficientPrivilege):
+                    continue
+
+
+def own_texts(number: int) -> str:
+    """How every text begins that only the rows of this tenant hold."""
+    return f"only-{number}-"
+
+
+@dataclass
+class Twins:
+    """A filled world's tenants at work in one process."""
+
+    world: World
+    settings: Settings = field(init=False)
+    queues: FakeQueues = field(default_factory=FakeQueues)
+    payloads: FakePayloads = field(default_factory=FakePayloads)
+
+    def __post_init__(self) -> None:
+        self.settings = local_settings(self.world.urls)
+        self.connections = Connections(self.world.urls.app)
+        self.shops = {
+            self.world.acme: self._shop(OURS),
+            self.world.bolt: self._shop(THEIRS),
+        }
+        self.process = Process(
+            settings=self.settings,
+            connections=self.connections,
+            aws=AwsClient("us-east-1", "http://127.0.0.1:9"),
+            queues=self.queues,  # type: ignore[arg-type]
+            payloads=self.payloads,  # type: ignore[arg-type]
+            clock=SystemClock(),
+        )
+
+    def close(self) -> None:
+        self.connections.close()
+
+    def _shop(self, number: int) -> FakeShopify:
+        """A shop with one order, which no other shop knows."""
+        shop = FakeShopify()
+        order = an_order(number, name=f"only-{number}-order", updated_at=LATELY, placed_at=LATELY)
+        assert order.customer is not None
+        customer = replace(order.customer, id=number, first_name=f"only-{number}-name")
+        shop.put(replace(order, customer=customer, attributes={"visitor_id": f"text-{number}"}))
+        return shop
+
+    def runtime(self, task: Task) -> Runtime:
+        runtime = Runtime(task, self.process, Context(left=task.timeout + timedelta(seconds=1)))
+        fakes = {
+            "shopify": lambda scope: self.shops[scope.tenant.id],
+            "machines": lambda _: FakeMachines(self._run_chain),
+            "payloads": lambda _: self.payloads,
+        }
+        factories = runtime._worker._factories
+        factories.update({name: fake for name, fake in fakes.items() if name in factories})
+        return runtime
+
+    def _run_chain(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The order-sync chain, each step in a Lambda of its own."""
+        results: dict[str, Any] = {}
+        for step in order_sync.steps:
+            if step.when is None or results[step.when[0]][step.when[1]]:
+                about = {**event, "source": Source.WORKFLOW}
+                invoke = self.runtime(REGISTRY.get(step.task)).invoke
+                results[step.task] = contextvars.copy_context().run(invoke, about)
+        return results
+
+    def message(
+        self, tenant_id: UUID, task: Task, payload: Mapping[str, Any], number: int, **about: Any
+    ) -> Message:
+        """A message of one tenant that refers to the inbox, the runs and the entity of the tenant with ``number``."""
+        theirs = UUID(int=MADE + number)
+        cause = f"event-{uuid4()}"
+        entity = payload.get(task.entity) if task.entity else None
+        fields: dict[str, Any] = {
+            "tenant_id": tenant_id,
+            "task": task.id,
+            "cause": cause,
+            "key": message_key(tenant_id, task.id, cause),
+            "source": Source.WEBHOOK,
+            "correlation_id": f"text-{number}",
+            "accepted_at": datetime.now(UTC),
+            "payload": payload,
+            "inbox_id": theirs,
+            "entity": None if entity is None else str(entity),
+        }
+        return Message(**{**fields, **about})
+
+    def work(self, task: Task, *messages: Message) -> list[str]:
+        """Work a batch, a group for each tenant; returns the causes that must come again."""
+        records = [
+            {
+                "messageId": message.cause,
+                "receiptHandle": message.cause,
+                "body": message.to_json(),
+                "attributes": {"MessageGroupId": str(message.tenant_id), "ApproximateReceiveCount": "1"},
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:tradewind-test-{task.id}.fifo",
+            }
+            for message in messages
+        ]
+        answer = self.runtime(task).work_batch(records)
+        return [item["itemIdentifier"] for item in answer["batchItemFailures"]]
+
+    def invoke(self, tenant_id: UUID, task: Task, payload: Mapping[str, Any]) -> str:
+        """A direct run's result, or its error, as text."""
+        try:
+            return json.dumps(
+                self.runtime(task).invoke({"tenant": str(tenant_id), "payload": payload}), default=str
+            )
+        except TradewindError as error:
+            return repr(error)
+
+    def rows(self, tenant_id: UUID) -> str:
+        """Everything that the database holds for a tenant, as text."""
+        every = " UNION ALL ".join(
+            f"SELECT to_jsonb(x)::text AS row FROM {name} x WHERE tenant_id = %s"
+            for name in self.world.tables
+        )
+        return "\n".join(row["row"] for row in self.world.read(every, *[tenant_id] * len(self.world.tables)))
