@@ -15,7 +15,7 @@ from uuid import UUID
 from infra.local.cloud import OwnCloud
 from tests.chaos import errands
 from tests.chaos.disturbance import Emulator, Orders, Relay, flush_valkey, gone, let_calls_fail
-from tests.chaos.scenario import Poison, Scenario
+from tests.chaos.scenario import MENDABLE, Poison, Scenario
 from tests.chaos.stage import Cast
 from tests.chaos.tables import Tables, briefly, dead_letters, lying_messages, read_tables, unfinished
 from tests.e2e.cloud import Cloud
@@ -27,12 +27,12 @@ LEAD_S = 3.0
 GONE_S = 3.0
 """Long enough that the receiver sets webhooks aside."""
 READABLE_TASK = "commerce-sync-order"
-PASSING = ("ProviderUnavailableError", "RetryableError")
-_USED_UP = """
-SELECT d.tenant_id, d.task, d.cause FROM dead_letter d JOIN task_run r USING (tenant_id, run_id)
+_ENDED_SCHEDULES = """
+SELECT d.tenant_id, d.task, d.cause, d.error_class, d.attempts
+FROM dead_letter d JOIN task_run r USING (tenant_id, run_id)
 WHERE d.state = 'open' AND d.tenant_id = ANY (%s) AND r.source = 'schedule'
-  AND d.error_class = ANY ('{CredentialsRejectedError}' || %s::text[])
 """
+LASTING = set(Poison) - MENDABLE
 Letters = Counter[tuple[int | None, str, str]]
 
 
@@ -129,13 +129,14 @@ def _disturbed(ground: Ground, scenario: Scenario) -> Storm:
         storm.letters = dead_letters(ground.cloud, ground.ids(cast))
         storm.expected_letters += _letters_of(ground, cast, set(Poison)) + _used_up_schedules(ground, cast)
         cast.mend()
-        _replay(ground, cast)
+        ground.cloud.sandbox.delete("/faults").raise_for_status()
+        _replay(ground, cast, storm.letters)
         ground.drain(scenario.size.patience_s)
         storm.events.append(f"replayed after {time.monotonic() - begun:.1f} s")
     storm.deaths = ground.orders.by_point()
     storm.lasting_letters = Counter(
         {letter: count for letter, count in storm.expected_letters.items() if letter[0] is None}
-    ) + _letters_of(ground, cast, {Poison.UNREADABLE, Poison.IMPOSSIBLE})
+    ) + _letters_of(ground, cast, LASTING)
     storm.left_letters = dead_letters(ground.cloud, ground.ids(cast))
     storm.tables = read_tables(ground.cloud, ground.ids(cast))
     storm.subscriptions = {
@@ -249,25 +250,40 @@ def _letters_of(ground: Ground, cast: Cast, kinds: set[Poison]) -> Letters:
 
 
 def _used_up_schedules(ground: Ground, cast: Cast) -> Letters:
-    """Scheduled runs that asked the shop whose token is refused, and those whose attempts were all used up by faults.
+    """Scheduled runs that asked the shop whose token is refused, and those whose attempts were all used up.
 
-    A schedule's task asks its provider several times a run, so that with every tenth call failing it may end as a dead
-    letter by right. It is replayed with the rest. No webhook's run is let off like this.
+    A schedule's task asks its provider several times a run, so that with every tenth call failing and functions dying
+    it may end as a dead letter by right. It is replayed with the rest. No webhook's run is let off like this.
     """
     numbers = {tenant.id: number for number, tenant in enumerate(cast.tenants)}
-    rows = ground.cloud.query(_USED_UP, list(numbers), list(PASSING))
-    return Counter((numbers[row["tenant_id"]], row["task"], row["cause"]) for row in rows)
+    return Counter(
+        (numbers[row["tenant_id"]], row["task"], row["cause"])
+        for row in ground.cloud.query(_ENDED_SCHEDULES, list(numbers))
+        if row["error_class"] == "CredentialsRejectedError"
+        or row["attempts"] >= ground.registry.get(row["task"]).retry.attempts
+    )
 
 
-def _replay(ground: Ground, cast: Cast) -> None:
-    """Through the admin function, by error class, until nothing is left of it."""
-    for number, tenant in enumerate(cast.tenants):
-        for error_class in ("NotFoundError", "CredentialsRejectedError", "QueueGaveUp", *PASSING):
-            asked = {"action": "replay-dead-letters", "tenant": tenant.slug, "error_class": error_class}
-            while not errands.insist(ground.cloud, "ingress-admin", {**asked, "actor": f"chaos-{number}"})[
-                "done"
-            ]:
+def _replay(ground: Ground, cast: Cast, letters: Letters) -> None:
+    """Through the admin function, tenant by tenant and task by task, until nothing is left of what was mended."""
+    lasting = _letters_of(ground, cast, LASTING)
+    for number, task, _ in sorted((letter for letter in letters - lasting if letter[0] is not None), key=str):
+        assert number is not None
+        asked = {"action": "replay-dead-letters", "tenant": cast.tenants[number].slug, "actor": "chaos"}
+        for error_class in _mended_classes(ground, cast.tenants[number].id, task):
+            chosen = {**asked, "task": task, "error_class": error_class}
+            while not errands.insist(ground.cloud, "ingress-admin", chosen)["done"]:
                 pass
+
+
+def _mended_classes(ground: Ground, tenant: UUID, task: str) -> list[str]:
+    """The error classes of a task's open dead letters, but for that of impossible bodies, which stay impossible."""
+    rows = ground.cloud.query(
+        "SELECT DISTINCT error_class FROM dead_letter WHERE state = 'open' AND tenant_id = %s AND task = %s",
+        tenant,
+        task,
+    )
+    return [row["error_class"] for row in rows if row["error_class"] != "InvalidPayloadError"]
 
 
 def told(storm: Storm, orders: Orders) -> str:
