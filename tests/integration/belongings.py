@@ -13,13 +13,24 @@ from itertools import product
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, SecretStr
 
 LATELY = datetime.now(UTC).replace(microsecond=0)
 """An instant that every task takes for a change of just now."""
 MADE = 1000
 """What a world adds to a tenant's number where an id is a UUID."""
 _CONTACTS = {"email": "ann-{}@example.com", "phone": "+1555000{}"}
+
+_NAMED: Mapping[str, Any] = {
+    "currency": lambda _: "USD",
+    "table": lambda _: "task_run",
+    "key": lambda number: {"run_id": str(UUID(int=MADE + number))},
+    "content": lambda number: {"result": {"note": f"text-{number}"}},
+    "after": lambda _: None,
+}
+"""What a name alone says: a document's table, its key and its content, and where a list begins."""
+_BOUNDS = {"window", "most"}
+"""How many of a tenant's own rows are taken, whatever else is asked for."""
 
 
 def contact(name: str, number: int) -> str | None:
@@ -28,8 +39,10 @@ def contact(name: str, number: int) -> str | None:
     return None if found is None else found.format(number)
 
 
-def belonging(hint: Any, name: str, number: int) -> Any:  # noqa: PLR0911 - a line for each kind of type
+def belonging(hint: Any, name: str, number: int) -> Any:  # noqa: C901, PLR0911 - a line for each kind of type
     """A value of this type, as the tenant with ``number`` would have it. Raises TypeError for a type it cannot make."""
+    if name in _NAMED:
+        return _NAMED[name](number)
     hint = _bare(hint)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -37,13 +50,13 @@ def belonging(hint: Any, name: str, number: int) -> Any:  # noqa: PLR0911 - a li
     if origin in (Union, types.UnionType):
         return belonging(next(each for each in inner if each is not type(None)), name, number)
     if origin in (dict, collections.abc.Mapping):
-        return {f"text-{number}": belonging(inner[1], name, number)}
+        return {belonging(inner[0], "name", number): belonging(inner[1], name, number)}
     if origin is tuple and inner[-1] is not Ellipsis:
         return tuple(belonging(each, name, number) for each in inner)
     if origin in _COLLECTIONS:
         return _COLLECTIONS[origin]([belonging(inner[0], name, number)])
     if not isinstance(hint, type):
-        return {} if hint is Any else _cannot(hint, name)
+        return _cannot(hint, name)
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
         return hint(**{f.name: belonging(hints[f.name], f.name, number) for f in dataclasses.fields(hint)})
@@ -69,9 +82,11 @@ _COLLECTIONS: Mapping[Any, Any] = {
 def plain(kind: type, name: str, number: int) -> Any:
     values: dict[Any, Any] = {
         bool: False,
-        int: number,
+        int: 0 if name in _BOUNDS else number,
         float: float(number),
-        str: contact(name, number) or ("USD" if name == "currency" else f"text-{number}"),
+        str: contact(name, number) or f"text-{number}",
+        SecretStr: f"text-{number}",
+        Any: f"text-{number}",
         UUID: UUID(int=MADE + number),
         datetime: LATELY,
         AwareDatetime: LATELY,

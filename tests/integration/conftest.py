@@ -10,6 +10,7 @@ from infra.local import PostgresServer
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House, add_tenant, local_settings
 from tests.integration.headquarters import Headquarters
+from tests.integration.twins import Twins, mark
 from tests.integration.world import OURS, THEIRS, World
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry, fixed
@@ -32,6 +33,27 @@ def world(postgres: PostgresServer, migrated: str) -> Iterator[World]:
     built.fill(built.acme, OURS)
     built.fill(built.bolt, THEIRS)
     yield built
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def filled(postgres: PostgresServer, migrated: str) -> Iterator[str]:
+    """The name of a database in which acme and bolt have rows with texts of their own in every table."""
+    name = f"filled_{uuid4().hex[:12]}"
+    world = World(postgres.create_database(name, template=migrated))
+    for tenant_id, number in ((world.acme, OURS), (world.bolt, THEIRS)):
+        world.fill(tenant_id, number)
+        mark(world, tenant_id, number)
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def twins(postgres: PostgresServer, filled: str) -> Iterator[Twins]:
+    name = f"twins_{uuid4().hex[:12]}"
+    built = Twins(World(postgres.create_database(name, template=filled)))
+    yield built
+    built.close()
     postgres.drop_database(name)
 
 

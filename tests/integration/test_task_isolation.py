@@ -5,18 +5,16 @@ Tasks come from the registry and payloads from their models: a new task is in it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
-from infra.local import PostgresServer
 from tests.conftest import ROOT
 from tests.integration.belongings import MADE, payloads
 from tests.integration.harness import printed
-from tests.integration.twins import LEDGER, Twins, mark, own_texts
-from tests.integration.world import OURS, THEIRS, World
+from tests.integration.twins import LEDGER, Twins, own_texts
+from tests.integration.world import OURS, THEIRS
 from tradewind.tasks.message import Source
 from tradewind.tasks.registry import discover
 from tradewind.tasks.task import Task
@@ -27,27 +25,6 @@ CALLS = [
     for task in TASKS
     for at in range(len(list(payloads(task.payload, THEIRS))))
 ]
-
-
-@pytest.fixture(scope="module")
-def filled(postgres: PostgresServer, migrated: str) -> Iterator[str]:
-    """The name of a database in which acme and bolt have rows with texts of their own in every table."""
-    name = f"filled_{uuid4().hex[:12]}"
-    world = World(postgres.create_database(name, template=migrated))
-    for tenant_id, number in ((world.acme, OURS), (world.bolt, THEIRS)):
-        world.fill(tenant_id, number)
-        mark(world, tenant_id, number)
-    yield name
-    postgres.drop_database(name)
-
-
-@pytest.fixture
-def twins(postgres: PostgresServer, filled: str) -> Iterator[Twins]:
-    name = f"twins_{uuid4().hex[:12]}"
-    built = Twins(World(postgres.create_database(name, template=filled)))
-    yield built
-    built.close()
-    postgres.drop_database(name)
 
 
 def attack(twins: Twins, task: Task, at: int, actor: UUID, other: int) -> list[dict[str, Any]]:

@@ -1,0 +1,215 @@
+"""Every endpoint, as one tenant with another's keys, ids, shop and secret: routes come from the API's own description,
+the receiver's route table and the table of an operator's actions.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import BaseModel
+
+from infra.local import PostgresServer
+from infra.local.postgres import DatabaseUrls
+from ingress import api_keys
+from ingress.admin import ACTIONS
+from ingress.api import Api
+from ingress.manifest import load_manifest, load_payload_schemas
+from ingress.platform import Platform
+from ingress.platform_api.document import describe_api
+from tests.conftest import ROOT
+from tests.fakes import FakePayloads, FakeQueues
+from tests.integration.belongings import LATELY, MADE, belonging, payloads
+from tests.integration.desk import ROLE
+from tests.integration.door import OTHER_SECRET, SECRET, Door
+from tests.integration.harness import local_settings
+from tests.integration.twins import own_texts
+from tests.integration.world import OURS, THEIRS, World
+from tradewind.contracts.events import EVENTS
+from tradewind.errors import TradewindError
+from tradewind.tasks.dispatch import Dispatcher
+from tradewind.tasks.registry import discover
+from tradewind.tenancy.database import Connections, QueryError
+
+REGISTRY = discover(ROOT / "functions")
+MANIFEST = load_manifest()
+ROUTES = {
+    r"POST (/platform)?/events/(?P<type>[^/]+)": "POST {}/events/{{type}}",
+    r"POST (/platform)?/tasks/(?P<id>[^/]+)/runs": "POST {}/tasks/{{id}}/runs",
+    r"GET (/platform)?/runs/(?P<id>[^/]+)": "GET {}/runs/{{id}}",
+    r"GET ()/openapi\.json": "GET {}/openapi.json",
+}
+"""The description's paths -> what API Gateway calls the route."""
+OPERATIONS = sorted(
+    f"{method.upper()} {path}"
+    for path, operations in describe_api(MANIFEST, load_payload_schemas())["paths"].items()
+    for method in operations
+)
+NUMBERS = {"acme": OURS, "bolt": THEIRS}
+
+
+class Office:
+    """The API and an operator's hands on a filled world, with a key for each of its tenants."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.settings = local_settings(world.urls, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+        self.connections = Connections(world.urls.platform)
+        self.queues = FakeQueues()
+        dispatcher = Dispatcher(self.queues, "test")  # type: ignore[arg-type]
+        self.platform = Platform(self.settings, self.connections, dispatcher)
+        self.api = Api(self.settings, self.connections, dispatcher, FakePayloads(), MANIFEST)
+        self.tokens = {who: self._key(number) for who, number in NUMBERS.items()}
+
+    def _key(self, number: int) -> str:
+        scopes = ["events:publish", "tasks:run", "runs:read"]
+        about = {"tenant": f"t-{number}", "name": "all", "scopes": scopes}
+        return str(api_keys.create_api_key(self.platform, about)["token"])
+
+    def ask(self, operation: str, who: str, body: Mapping[str, Any], run_id: object = "") -> tuple[int, str]:
+        """One request of ``who``, by key or below /platform by IAM, that names the other one in its headers too."""
+        [(match, name)] = [
+            (m, name) for pattern, name in ROUTES.items() if (m := re.fullmatch(pattern, operation))
+        ]
+        by_iam = "/platform" in operation
+        parameters = {each: run_id if value == "{id}" else value for each, value in match.groupdict().items()}
+        tenant = f"t-{NUMBERS[who]}" if by_iam else f"t-{OURS + THEIRS - NUMBERS[who]}"
+        answer = self.api.answer(
+            {
+                "routeKey": name.format(match[1] or ""),
+                "pathParameters": {each: str(value) for each, value in parameters.items()},
+                "headers": {
+                    "content-type": "application/json",
+                    "idempotency-key": "the-same-for-both",
+                    "x-tradewind-tenant": tenant,
+                    **({} if by_iam else {"authorization": f"Bearer {self.tokens[who]}"}),
+                },
+                "body": json.dumps(body),
+                "requestContext": {"authorizer": {"iam": {"userArn": ROLE}}} if by_iam else {},
+            }
+        )
+        return answer["statusCode"], answer["body"]
+
+
+@pytest.fixture
+def office(postgres: PostgresServer, filled: str) -> Iterator[Office]:
+    name = f"office_{uuid4().hex[:12]}"
+    built = Office(World(postgres.create_database(name, template=filled)))
+    yield built
+    built.connections.close()
+    postgres.drop_database(name)
+
+
+def body_for(operation: str) -> dict[str, Any]:
+    """What belongs to bolt, as this operation takes it."""
+    for kind, model in EVENTS.items():
+        if f"/events/{kind}" in operation:
+            return next(payloads(model, THEIRS))
+    return next(
+        (next(payloads(each.payload, THEIRS)) for each in REGISTRY if f"/{each.id}/runs" in operation), {}
+    )
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_request_with_anothers_ids_is_the_callers_own(office: Office, operation: str) -> None:
+    world, body = office.world, body_for(operation)
+    status, theirs = office.ask(operation, "bolt", body, UUID(int=MADE + THEIRS))
+    assert status in {200, 202}
+    before, sent = world.fingerprint(world.bolt), len(office.queues.sent)
+    status, ours = office.ask(operation, "acme", body, UUID(int=MADE + THEIRS))
+    assert world.fingerprint(world.bolt) == before
+    assert status == (404 if "/runs/{id}" in operation else 200 if "openapi" in operation else 202)
+    assert str(world.bolt) not in ours
+    assert own_texts(THEIRS) not in ours
+    runs = [set(re.findall(r'"run_id": ?"([0-9a-f-]+)"', text)) for text in (theirs, ours)]
+    assert runs[0] & runs[1] == set()
+    assert json.loads(ours).get("duplicate") is not True
+    messages = [json.loads(entry.body)["tenant_id"] for entry in office.queues.sent[sent:]]
+    assert set(messages) <= {str(world.acme)}
+    for run_id in runs[0]:
+        assert office.ask("GET /runs/{id}", "acme", {}, run_id)[0] == 404
+        assert office.ask("GET /runs/{id}", "bolt", {}, run_id)[0] == 200
+
+
+def request_of(action: str) -> type[BaseModel]:
+    """The model by which an operator's action checks its fields."""
+    function = ACTIONS[action]
+    module = sys.modules[function.__module__]
+    [name] = re.findall(r"(\w+)\.model_validate\(fields\)", inspect.getsource(function))
+    model: type[BaseModel] = getattr(module, name)
+    assert issubclass(model, BaseModel)
+    return model
+
+
+TENANT_FIELDS = {"tenant", "slug", "confirm"}
+NAMED = sorted(action for action in ACTIONS if TENANT_FIELDS & set(request_of(action).model_fields))
+
+
+@pytest.mark.parametrize("action", NAMED)
+def test_operators_action_for_one_tenant_leaves_another_alone(office: Office, action: str) -> None:
+    """Whatever else of the other's is named with it."""
+    world, model = office.world, request_of(action)
+    before = world.fingerprint(world.bolt)
+    named = dict.fromkeys(TENANT_FIELDS & set(model.model_fields), f"t-{OURS}")
+    whole = {**belonging(model, "request", THEIRS), **named}
+    whole = {**whole, **({"scopes": ["runs:read"]} if "scopes" in whole else {})}
+    needed = {field: value for field, value in whole.items() if model.model_fields[field].is_required()}
+    for fields in (whole, {**needed, **named}):
+        try:
+            told = json.dumps(
+                ACTIONS[action](office.platform, json.loads(json.dumps(fields, default=str))), default=str
+            )
+        except (TradewindError, QueryError, ValueError) as error:
+            told = repr(error)
+        assert world.fingerprint(world.bolt) == before
+        assert str(world.bolt) not in told
+        assert own_texts(THEIRS) not in told
+
+
+@pytest.fixture
+def door(database: DatabaseUrls) -> Iterator[Door]:
+    built = Door(database)
+    yield built
+    built.connections.close()
+
+
+TOPICS = sorted((provider, topic) for provider, topics in MANIFEST.routes.items() for topic in topics)
+
+
+@pytest.mark.parametrize(("provider", "topic"), TOPICS)
+def test_webhook_of_a_shop_is_its_tenants_whatever_it_names(door: Door, provider: str, topic: str) -> None:
+    bolt, world = door.tenants["bolt"], World(door.urls)
+    body = {
+        "id": THEIRS,
+        "order_id": THEIRS,
+        "shop_domain": "bolt.myshopify.com",
+        "myshopify_domain": "bolt.myshopify.com",
+        "tenant_id": str(bolt),
+        "updated_at": LATELY.isoformat(),
+    }
+    about: dict[str, Any] = {
+        "provider": provider,
+        "topic": topic,
+        "webhook_id": "the-same",
+        "x_shopify_event_id": "e",
+    }
+    status, first = door.post(body, shop="bolt.myshopify.com", secret=OTHER_SECRET, **about)
+    assert status == 200
+    before, sent = world.fingerprint(bolt), len(door.queues.sent)
+    assert sent > 0
+    forged = (("bolt.myshopify.com", SECRET), ("acme.myshopify.com", OTHER_SECRET))
+    assert [door.post(body, shop=shop, secret=secret, **about)[0] for shop, secret in forged] == [401, 401]
+    assert len(door.queues.sent) == sent
+    status, answer = door.post(body, **about)
+    assert (status, answer) == (200, first)
+    assert world.fingerprint(bolt) == before
+    ours = door.queues.sent[sent:]
+    assert len(ours) == sent
+    assert {json.loads(entry.body)["tenant_id"] for entry in ours} == {str(door.tenants["acme"])}
+    assert {entry.group.split("#")[0] for entry in ours} == {str(door.tenants["acme"])}
