@@ -14,10 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from infra import bundles
 from tests.bench.figures import Spread, digits
 from tests.bench.imports import Function
 from tests.e2e.cloud import Cloud, Tenant, sign
 from tests.e2e.orders import at, make_order, new_id, recently
+from tradewind.tasks.manifest import generated_files
+from tradewind.tasks.registry import REGISTRY
 
 IDLE_ORDERS = 30
 SUSTAINED_ORDERS = 300
@@ -225,6 +228,9 @@ def functions(cloud: Cloud, tenant: Tenant, tasks: Mapping[str, Mapping[str, Any
     """Receiver and tasks as deployed. ``tasks``: id -> payload of a first call, or None for none."""
     lambdas = cloud.client("lambda")
     listed: list[Function] = []
+    generated = bundles.ingress_bundle(
+        bundles.FUNCTIONS, generated_files(REGISTRY), bootstrap=True, runtime="provided.al2023"
+    )
     for name, payload in [("ingress-receiver", None), *tasks.items()]:
         about = lambdas.get_function_configuration(FunctionName=f"tradewind-local-{name}")
         event = _webhook_event(tenant) if name == "ingress-receiver" else _direct_event(tenant, payload)
@@ -238,7 +244,7 @@ def functions(cloud: Cloud, tenant: Tenant, tasks: Mapping[str, Mapping[str, Any
                     "AWS_SECRET_ACCESS_KEY": "test",
                     "AWS_REGION": cloud.state.region,
                 },
-                folder="functions",
+                folder=str(generated.folder if name == "ingress-receiver" else bundles.FUNCTIONS),
                 event=event,
             )
         )
