@@ -80,3 +80,13 @@ def test_the_same_call_reaches_the_owners_rows(twins: Twins, task: Task, at: int
     possible = "InvalidPayloadError" not in as_bolt
     assert possible or at > 0
     assert touched or as_bolt != as_acme or not possible
+
+
+def test_two_tenants_whose_ids_begin_alike_may_both_be_forgotten(twins: Twins) -> None:
+    """What is left of one is not in the way of another."""
+    task = next(task for task in TASKS if task.id == "gdpr-request-process")
+    for tenant_id, number in ((twins.world.acme, OURS), (twins.world.bolt, THEIRS)):
+        payload = {"shop_domain": f"text-{number}", "topic": "shop/redact"}
+        assert '"state": "done"' in twins.invoke(tenant_id, task, payload)
+    slugs = twins.world.read("SELECT slug FROM tenants WHERE status = 'uninstalled' ORDER BY 1")
+    assert [row["slug"] for row in slugs] == [f"removed-{UUID(int=number)}" for number in (OURS, THEIRS)]

@@ -91,7 +91,7 @@ SELECT purge_tenant_rows(%(table)s, %(run_id)s, %(inbox_id)s, %(most)s) AS delet
 
 -- forget_tenant --
 -- What is left of a tenant: that it was here, under no name.
-UPDATE tenants SET slug = 'removed-' || left(tenant_id::text, 8), name = 'removed', settings = '{}', status = 'uninstalled',
+UPDATE tenants SET slug = 'removed-' || tenant_id, name = 'removed', settings = '{}', status = 'uninstalled',
                    updated_at = now()
 WHERE tenant_id = current_tenant() AND status <> 'platform';
 
