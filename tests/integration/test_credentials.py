@@ -11,6 +11,7 @@ import pytest
 
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import add_tenant
+from tests.integration.sealing import ContextKeys
 from tradewind.aws.keys import DataKey
 from tradewind.errors import CredentialsRejectedError, NotFoundError
 from tradewind.tenancy.credentials import Credential, CredentialVault, Label, Sealed, TenantCredentials
@@ -122,3 +123,33 @@ def test_nothing_readable_lies_in_the_database(
     assert len(rows) == 1
     assert "very-secret-token" not in rows[0][0]
     assert b"very-secret-token".hex() not in rows[0][0]
+
+
+def test_row_of_one_tenant_opens_for_no_other_with_every_data_key_in_memory(
+    session: Session, database: DatabaseUrls, tenants: tuple[UUID, UUID]
+) -> None:
+    """KMS refuses the context; where a data key is opened already, the cipher refuses whose the text is."""
+    acme, bolt = tenants
+    keys = ContextKeys()
+    vault = CredentialVault(keys)
+    for tenant_id, secret in zip(tenants, ("of-acme", "of-bolt"), strict=True):
+        put(session, tenant_id, vault, secret)
+        assert get(session, tenant_id, vault).secret == secret
+    session.settle()
+    assert keys.opened == 2
+    with psycopg.connect(database.reader) as connection:
+        rows = connection.execute(
+            "SELECT tenant_id, encrypted_key, nonce, ciphertext FROM credentials"
+        ).fetchall()
+    sealed = {row[0]: Sealed(*(bytes(part) for part in row[1:])) for row in rows}
+    with pytest.raises(CredentialsRejectedError, match="kms"):
+        vault.open(acme, TOKEN, sealed[bolt])
+    assert keys.opened == 3
+    mixed = Sealed(sealed[acme].encrypted_key, sealed[bolt].nonce, sealed[bolt].ciphertext)
+    with pytest.raises(CredentialsRejectedError, match="not this tenant's"):
+        vault.open(acme, TOKEN, mixed)
+    vault._opened[acme, sealed[bolt].encrypted_key] = vault._opened[bolt, sealed[bolt].encrypted_key]
+    with pytest.raises(CredentialsRejectedError, match="not this tenant's"):
+        vault.open(acme, TOKEN, sealed[bolt])
+    assert keys.opened == 3
+    assert vault.open(bolt, TOKEN, sealed[bolt]) == "of-bolt"

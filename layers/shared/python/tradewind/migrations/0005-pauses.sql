@@ -16,10 +16,14 @@ CALL protect('pauses');
 CALL open_to_platform('pauses');
 CREATE POLICY directory ON pauses TO tradewind_owner USING (true) WITH CHECK (true);
 
--- Whether a tenant's messages of a task are to wait. Runs as the schema's owner, who sees what is paused for all.
+-- Whether a tenant's messages of a task are to wait. Runs as the schema's owner, who sees what is paused for all; whoever
+-- works for one tenant is told nothing of another.
 CREATE FUNCTION is_paused(p_tenant uuid, p_task text) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public AS $$
 BEGIN
+    IF current_tenant() <> p_tenant AND NOT pg_has_role(session_user, 'tradewind_platform', 'MEMBER') THEN
+        RETURN NULL;
+    END IF;
     RETURN EXISTS (SELECT FROM tenants t WHERE t.tenant_id = p_tenant AND t.status = 'paused')
         OR EXISTS (SELECT FROM pauses p
                    WHERE p.tenant_id IN (p_tenant, '00000000-0000-0000-0000-000000000000')
