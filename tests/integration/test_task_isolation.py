@@ -5,6 +5,8 @@ Tasks come from the registry and payloads from their models: a new task is in it
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -90,3 +92,21 @@ def test_two_tenants_whose_ids_begin_alike_may_both_be_forgotten(twins: Twins) -
         assert '"state": "done"' in twins.invoke(tenant_id, task, payload)
     slugs = twins.world.read("SELECT slug FROM tenants WHERE status = 'uninstalled' ORDER BY 1")
     assert [row["slug"] for row in slugs] == [f"removed-{UUID(int=number)}" for number in (OURS, THEIRS)]
+
+
+def test_message_that_points_at_anothers_stored_payload_is_kept_as_a_dead_letter(twins: Twins) -> None:
+    """The payload store has no row-level security: whose a payload is, its key says."""
+    task = next(task for task in TASKS if task.id == "analytics-attribution-touchpoint-ingest")
+    acme, bolt = twins.world.acme, twins.world.bolt
+    claim = f"tenants/{bolt}/requests/touch.json"
+    twins.payloads.put(claim, json.dumps(next(payloads(task.payload, THEIRS))).encode())
+    before = twins.world.fingerprint(acme)
+    message = replace(twins.message(acme, task, {}, OURS), payload=None, claim=claim)
+    [line] = printed(lambda: twins.work(task, message))
+    assert (line["message"], line["error"].split(":")[0]) == (
+        "message cannot be read, kept as a dead letter",
+        "claim",
+    )
+    assert twins.world.fingerprint(acme) == before
+    [own] = printed(lambda: twins.work(task, replace(message, tenant_id=bolt)))
+    assert own["message"] == "run succeeded"

@@ -142,13 +142,17 @@ def read_message(text: str) -> Message:
 
 
 def check_keys(message: Message) -> None:
-    """Raise InvalidPayloadError where a key column could not hold its value, or no run's id follows from the key."""
+    """Raise InvalidPayloadError where a key column could not hold its value, no run's id follows from the key, or the
+    stored payload lies with another tenant.
+    """
     for name in ("task", "cause", "key", "correlation_id", "entity"):
         value = getattr(message, name)
         if name == "entity" and value is None:
             continue
         if not isinstance(value, str) or "\x00" in value:
             raise InvalidPayloadError(name, f"is {value!r:.40}", "text without a null byte is expected")
+    if message.claim is not None and not message.claim.startswith(f"tenants/{message.tenant_id}/"):
+        raise InvalidPayloadError("claim", "lies with another tenant", "its own payloads are expected")
     if not _KEY.match(message.key):
         raise InvalidPayloadError(
             "key", f"is {message.key!r:.40}", "at least 32 hexadecimal digits are expected"
