@@ -15,7 +15,7 @@ from tests.e2e.cloud import Cloud
 from tests.fairness.flood import Scene, Size
 
 SIZES = {
-    "small": Size(flood=60, quiet=30, floods=(5, 20)),
+    "small": Size(flood=60, quiet=20, floods=(5, 20), times_solo=3.5),
     "large": Size(flood=2_000, quiet=60, floods=(1, 5, 20)),
     "huge": Size(flood=20_000, quiet=60, floods=(1, 5, 20)),
 }

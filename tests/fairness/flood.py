@@ -46,6 +46,10 @@ class Size:
     flood: int
     quiet: int
     floods: tuple[int, ...]
+    times_solo: float = 2.0
+    """How many times its p95 alone the quiet tenant's may be. A few samples on a busy machine are no measurement: the
+    small size only tells a share from a queue behind everybody.
+    """
 
 
 @dataclass(frozen=True, slots=True)
