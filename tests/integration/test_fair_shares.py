@@ -122,14 +122,14 @@ def test_lanes_and_tasks_do_not_share_room(hq: Headquarters, tenants: Sequence[U
     other = row(tenants[1], 1) | {"lane": "backfill", "key": "other"}
     with hq.platform.session() as session:
         assert len(session.call(_ENQUEUE, {"rows": Jsonb([other]), "bound": BOUND})) == 1
-    assert flood(hq, tenants[1], 50) == 1
+    assert flood(hq, tenants[1], 50) == 3
 
 
 def test_share_is_taken_only_as_far_as_others_have_left_room(
     hq: Headquarters, tenants: Sequence[UUID]
 ) -> None:
     make_room(hq, 50)
-    assert [flood(hq, tenant_id, 60) for tenant_id in tenants[:4]] == [60, 15, 1, 1]
+    assert [flood(hq, tenant_id, 60) for tenant_id in tenants[:4]] == [60, 15, 3, 3]
 
 
 def test_relay_saves_rooms_once_per_change(hq: Headquarters) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
 TOLD: Mapping[str, tuple[str, str | None]] = {
     "tenant_id_of": ("tenant_id_of('t-2')", "the id of whoever knows the name"),
     "is_paused": ("is_paused(%(bolt)s, 'text-2')", None),
-    "fair_bound": ("fair_bound(%(acme)s, 'text-2', 'live', 100)", "a number"),
+    "fair_bound": ("fair_bound(%(acme)s, 'text-2', 'live', 100, 1)", "a number"),
 }
 """What the application may call of what runs with the owner's rights, with another's values; None: it tells nothing."""
 REFUSED = {

@@ -12,9 +12,10 @@ END
 $$;
 
 -- How many messages of a task a tenant may have in its queue now: its share of the queue's room among the tenants that
--- are there, as far as the others have left room; at least one, at most p_bound. So whoever comes finds a place at once,
--- and a queue that is short for its workers, however many flood it.
-CREATE FUNCTION fair_bound(p_tenant uuid, p_task text, p_lane text, p_bound integer) RETURNS integer
+-- are there, as far as the others have left room; at most p_bound. So whoever comes finds a place at once, and a queue
+-- that is short for its workers, however many flood it. Who has held messages has one place at least; who has none
+-- three, since one at a time would hold back a tenant that sends as often as a message takes.
+CREATE FUNCTION fair_bound(p_tenant uuid, p_task text, p_lane text, p_bound integer, p_least integer) RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
 BEGIN ATOMIC
     WITH others AS (
@@ -25,7 +26,7 @@ BEGIN ATOMIC
         SELECT q.room, q.tenant_room FROM queue_room q WHERE q.task = p_task AND q.lane = p_lane
     )
     SELECT coalesce(
-        (SELECT least(p_bound, tenant_room, greatest(1, least(room / (1 + tenants), room - messages)))
+        (SELECT least(p_bound, tenant_room, greatest(p_least, least(room / (1 + tenants), room - messages)))
          FROM others, queue),
         p_bound);
 END;
@@ -44,7 +45,7 @@ BEGIN
         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(v_lane.tenant_id::text || v_lane.task || v_lane.lane, 0));
-        SELECT fair_bound(v_lane.tenant_id, v_lane.task, v_lane.lane, p_bound) - count(*) INTO v_free
+        SELECT fair_bound(v_lane.tenant_id, v_lane.task, v_lane.lane, p_bound, 3) - count(*) INTO v_free
         FROM outbox o
         WHERE o.tenant_id = v_lane.tenant_id AND o.task = v_lane.task AND o.lane = v_lane.lane
           AND o.state IN ('ready', 'sent');
@@ -93,7 +94,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant::text || p_task || p_lane, 0));
-    SELECT fair_bound(p_tenant, p_task, p_lane, p_bound) - count(*) INTO v_free
+    SELECT fair_bound(p_tenant, p_task, p_lane, p_bound, 1) - count(*) INTO v_free
     FROM outbox o
     WHERE o.tenant_id = p_tenant AND o.task = p_task AND o.lane = p_lane AND o.state IN ('ready', 'sent');
     -- Materialized: as a plain subquery a nested loop would choose (and lock) anew for each row it meets.
