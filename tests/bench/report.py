@@ -54,7 +54,7 @@ def _imports(axis: Axes, found: dict[str, Any]) -> None:
 
 def _sustained(axis: Axes, found: dict[str, Any]) -> None:
     runs = [run for run in found["sustained"] if "tenants" in run]
-    labels = [f"{run['tenants']} tenants" for run in runs]
+    labels = ["one tenant" if run["tenants"] == 1 else f"{run['tenants']} tenants" for run in runs]
     bars = axis.bar(labels, [run["orders_per_second"] for run in runs], color=DEEP, width=0.5)
     axis.bar_label(bars, fmt="%.1f")
     axis.axhline(12, color=ALARM, linestyle=":", linewidth=1)
