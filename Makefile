@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 VENV := .tradewind/venv/bin
-PIN_FILES := requirements-dev.txt layers/dependencies/requirements.txt infra/local/requirements.txt \
+PIN_FILES := requirements-dev.txt $(wildcard layers/*/requirements.txt) infra/local/requirements.txt \
              infra/local/package.json infra/local/package-lock.json infra/local/install.py
 INSTALLED := .tradewind/installed
 TYPED := layers/shared/python functions infra tests

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ROOT / "functions"
 KERNEL = ROOT / "layers" / "shared" / "python"
 BUILD = ROOT / ".tradewind" / "build"
-DEPENDENCIES = BUILD / "dependencies"
-REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
+LAYERS = ROOT / "layers"
+DEPENDENCIES = "dependencies"
+"""The layer that every function has. Any other folder with requirements is a layer for the tasks that name it."""
 LAYER_MARK = "tradewind-layer.json"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -68,19 +69,35 @@ def roles_bundle(runtime: str) -> Bundle:
     return _stage(packages, {}, bootstrap=False, runtime=runtime, root="/var/task")
 
 
-def requirements_digest() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def package_layers() -> list[str]:
+    """The layers of third-party packages: each a folder of ``layers/`` with pinned requirements."""
+    return sorted(path.parent.name for path in LAYERS.glob("*/requirements.txt"))
 
 
-def dependencies_bundle(runtime: str) -> Bundle | None:
-    """The third-party layer as ``make build`` left it; None where it is missing or for something else."""
-    mark = DEPENDENCIES / LAYER_MARK
-    if not mark.is_file():
+def requirements_of(layer: str) -> Path:
+    """A layer's pins. Raises ValueError for one that is not there."""
+    path = LAYERS / layer / "requirements.txt"
+    if not path.is_file():
+        raise ValueError(f"no layer {layer!r}; known: {', '.join(package_layers())}")
+    return path
+
+
+def requirements_digest(layer: str) -> str:
+    return hashlib.sha256(requirements_of(layer).read_bytes()).hexdigest()
+
+
+def layer_folder(layer: str) -> Path:
+    """Where ``make build`` puts a layer."""
+    return BUILD / "layers" / layer
+
+
+def packages_bundle(layer: str, runtime: str) -> Bundle | None:
+    """A third-party layer as ``make build`` left it; None where it is missing or for something else."""
+    wanted = {"runtime": runtime, "requirements": requirements_digest(layer)}
+    mark = layer_folder(layer) / LAYER_MARK
+    if not mark.is_file() or json.loads(mark.read_text()) != wanted:
         return None
-    made = json.loads(mark.read_text())
-    if made != {"runtime": runtime, "requirements": requirements_digest()}:
-        return None
-    return Bundle(DEPENDENCIES, hashlib.sha256(mark.read_bytes()).hexdigest())
+    return Bundle(layer_folder(layer), hashlib.sha256(mark.read_bytes()).hexdigest())
 
 
 def unbuilt_bundle() -> Bundle:

@@ -43,6 +43,8 @@ class FunctionSpec:
     environment: Mapping[str, str]
     grants: Sequence[Grant] = field(default_factory=tuple)
     reserved_concurrency: int | None = None
+    layers: Sequence[str] = ()
+    """Layers of packages that it has beside every function's."""
     recursive: bool = False
     """Whether it may start itself again through its own queue, under a hop limit of its own."""
 
@@ -75,7 +77,7 @@ class Function(Construct):
             role=self.role.attr_arn,
             timeout=int(spec.timeout.total_seconds()),
             memory_size=spec.memory,
-            layers=stack.layers or None,
+            layers=stack.layers(spec.layers) or None,
             environment=lambda_.CfnFunction.EnvironmentProperty(
                 variables={**spec.environment, "POWERTOOLS_SERVICE_NAME": spec.name}
             ),

