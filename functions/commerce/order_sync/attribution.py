@@ -68,6 +68,36 @@ class Credit:
     revenue_cents: int
 
 
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What an order's conversion is computed from."""
+
+    touches: list[Touch]
+    bought_before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An order with every model's credits; ``touches`` is how many share its revenue."""
+
+    order: OrderState
+    credits: Sequence[Credit]
+    touches: int
+    first_purchase: bool
+
+
+def is_conversion(order: OrderState) -> bool:
+    """A conversion needs a value above zero and someone who converted."""
+    return order.total_cents > 0 and (order.visitor_id is not None or order.customer_id is not None)
+
+
+def convert(order: OrderState, journey: Journey, settings: AttributionSettings) -> Conversion:
+    """An order's conversion from what led to it."""
+    touches = select_touches(journey.touches, order.placed_at)
+    credited = attribute(order.remaining_cents, touches, order.placed_at, settings)
+    return Conversion(order, credited, len(touches), first_purchase=not journey.bought_before)
+
+
 def select_touches(
     touches: Sequence[Touch], converted_at: datetime, window: timedelta = WINDOW
 ) -> list[Touch]:

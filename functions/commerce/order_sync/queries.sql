@@ -1,10 +1,10 @@
--- find_order --
--- An order as the rules read it, without a lock.
-SELECT * FROM orders WHERE shopify_order_id = %(order_id)s;
+-- find_orders --
+-- Orders as the rules read them, without a lock.
+SELECT * FROM orders WHERE shopify_order_id = ANY (%(order_ids)s) ORDER BY shopify_order_id;
 
--- lock_order --
--- The same, locked: whoever recomputes what follows from an order holds its row.
-SELECT * FROM orders WHERE shopify_order_id = %(order_id)s FOR NO KEY UPDATE;
+-- lock_orders --
+-- The same, locked: whoever recomputes what follows from orders holds their rows, taken in order of their ids.
+SELECT * FROM orders WHERE shopify_order_id = ANY (%(order_ids)s) ORDER BY shopify_order_id FOR NO KEY UPDATE;
 
 -- save_orders --
 -- Write orders as they are now. An older state never overwrites a newer one (with only_newer: nor one of the same
@@ -105,17 +105,24 @@ FROM jsonb_populate_recordset(NULL::refund_line_items, %(refund_lines)s) r
 ON CONFLICT (tenant_id, shopify_refund_id, shopify_line_id) DO UPDATE SET
     quantity = excluded.quantity, subtotal_cents = excluded.subtotal_cents;
 
--- lock_journey --
--- One at a time recomputes what belongs to a visitor or a creator; always taken before any row of theirs.
-SELECT pg_advisory_xact_lock(hashtextextended(current_tenant()::text || %(what)s, 1));
+-- lock_owners --
+-- One at a time recomputes what belongs to a visitor, a customer or a creator. The keys are taken in their own order, so
+-- that two sets that share some never wait for each other.
+SELECT pg_advisory_xact_lock(k.key) FROM (
+    SELECT DISTINCT hashtextextended(current_tenant()::text || o.owner, 1) AS key
+    FROM unnest(%(owners)s::text[]) AS o(owner)
+    ORDER BY key OFFSET 0
+) k;
 
--- save_own_touch --
--- The touch that an order carries itself. Comes back only if it is new or has changed.
+-- save_own_touches --
+-- The touches that orders carry themselves. Those come back that are new or have changed.
 INSERT INTO attribution_touchpoints AS t (
     touchpoint_id, dedupe_hash, visitor_id, shopify_customer_id, shopify_order_id, channel, source, medium, campaign,
     click_id, landing_page, referrer_url, occurred_at)
-VALUES (%(touchpoint_id)s, %(dedupe_hash)s, %(visitor_id)s, %(customer_id)s, %(order_id)s, %(channel)s, %(source)s,
-        %(medium)s, %(campaign)s, %(click_id)s, %(landing_page)s, %(referrer_url)s, %(occurred_at)s)
+SELECT r.touchpoint_id, r.dedupe_hash, r.visitor_id, r.shopify_customer_id, r.shopify_order_id, r.channel, r.source,
+       r.medium, r.campaign, r.click_id, r.landing_page, r.referrer_url, r.occurred_at
+FROM jsonb_populate_recordset(NULL::attribution_touchpoints, %(touches)s) r
+ORDER BY r.dedupe_hash
 ON CONFLICT (tenant_id, dedupe_hash) DO UPDATE SET
     visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id, channel = excluded.channel,
     source = excluded.source, medium = excluded.medium, campaign = excluded.campaign, click_id = excluded.click_id,
@@ -125,76 +132,97 @@ WHERE (t.visitor_id, t.shopify_customer_id, t.channel, t.source, t.medium, t.cam
                         excluded.medium, excluded.campaign, excluded.occurred_at)
 RETURNING t.touchpoint_id;
 
--- list_touches --
--- A visitor's touches in the window, or a customer's where the order names no visitor; newest 50.
-SELECT touchpoint_id, channel, occurred_at FROM attribution_touchpoints
-WHERE ((%(visitor_id)s::text IS NOT NULL AND visitor_id = %(visitor_id)s)
-       OR (%(visitor_id)s::text IS NULL AND shopify_customer_id = %(customer_id)s)
-       OR shopify_order_id = %(order_id)s)
-  AND occurred_at BETWEEN %(opened_at)s AND %(converted_at)s
-ORDER BY occurred_at DESC, touchpoint_id DESC
-LIMIT 50;
-
 -- list_later_orders --
--- Conversions that an order's arrival may change: where its touch is new, those of the same visitor within the window
--- after it; and the customer's later one that was counted as the first purchase.
-SELECT o.shopify_order_id FROM orders o
-JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id
-WHERE o.shopify_order_id <> %(order_id)s
-  AND ((%(touch_is_new)s AND o.visitor_id = %(visitor_id)s AND o.placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
-       OR (%(touch_is_new)s AND o.visitor_id IS NULL AND o.shopify_customer_id = %(customer_id)s
-           AND o.placed_at BETWEEN %(touched_at)s AND %(closes_at)s)
-       OR (c.first_purchase AND o.shopify_customer_id = %(customer_id)s
-           AND (o.placed_at, o.shopify_order_id) > (%(placed_at)s, %(order_id)s)))
+-- Other orders whose conversions the arrival of these may change: those of the same visitor (where a visitor is unknown,
+-- customer) within the window after a touch that is new, and a customer's later order that was counted as the first.
+WITH touched AS (
+    SELECT t.visitor_id, t.shopify_customer_id, t.occurred_at, t.occurred_at + %(look_back)s AS closes_at
+    FROM attribution_touchpoints t WHERE t.touchpoint_id = ANY (%(touchpoint_ids)s)
+), changed AS (
+    SELECT o.shopify_order_id FROM touched t JOIN orders o ON o.visitor_id = t.visitor_id
+        AND o.placed_at BETWEEN t.occurred_at AND t.closes_at
+    UNION
+    SELECT o.shopify_order_id FROM touched t JOIN orders o ON o.shopify_customer_id = t.shopify_customer_id
+        AND o.visitor_id IS NULL AND o.placed_at BETWEEN t.occurred_at AND t.closes_at
+    UNION
+    SELECT o.shopify_order_id FROM orders mine JOIN orders o ON o.shopify_customer_id = mine.shopify_customer_id
+        AND (o.placed_at, o.shopify_order_id) > (mine.placed_at, mine.shopify_order_id)
+    JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id AND c.first_purchase
+    WHERE mine.shopify_order_id = ANY (%(order_ids)s)
+)
+SELECT o.* FROM orders o
+WHERE o.shopify_order_id IN (SELECT shopify_order_id FROM changed)
+  AND o.shopify_order_id <> ALL (%(order_ids)s)
+  AND EXISTS (SELECT FROM attribution_conversions c WHERE c.shopify_order_id = o.shopify_order_id)
 ORDER BY o.shopify_order_id;
 
--- has_earlier_order --
--- Whether the customer bought before; of equal instants the lower id is the earlier.
-SELECT EXISTS (
-    SELECT FROM orders o
-    WHERE o.shopify_customer_id = %(customer_id)s
-      AND (o.placed_at, o.shopify_order_id) < (%(placed_at)s, %(order_id)s)
-) AS found;
+-- list_journeys --
+-- What each order's conversion is computed from: the newest 50 touches of its visitor (of its customer, where it names no
+-- visitor) and its own in the window before it, and whether the customer had bought before; of equal instants the lower
+-- id is the earlier. An order without a touch has one row without one.
+SELECT o.shopify_order_id, t.touchpoint_id, t.channel, t.occurred_at, EXISTS (
+    SELECT FROM orders e WHERE e.shopify_customer_id = o.shopify_customer_id
+        AND (e.placed_at, e.shopify_order_id) < (o.placed_at, o.shopify_order_id)) AS bought_before
+FROM orders o LEFT JOIN LATERAL (
+    (SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
+     WHERE a.visitor_id = o.visitor_id AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
+     ORDER BY a.occurred_at DESC, a.touchpoint_id DESC LIMIT 50)
+    UNION
+    (SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
+     WHERE o.visitor_id IS NULL AND a.shopify_customer_id = o.shopify_customer_id
+       AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
+     ORDER BY a.occurred_at DESC, a.touchpoint_id DESC LIMIT 50)
+    UNION
+    SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
+    WHERE a.shopify_order_id = o.shopify_order_id
+      AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
+    ORDER BY occurred_at DESC, touchpoint_id DESC LIMIT 50
+) t ON true
+WHERE o.shopify_order_id = ANY (%(order_ids)s)
+ORDER BY o.shopify_order_id, t.occurred_at, t.touchpoint_id;
 
--- save_conversion --
--- One conversion per order; recalculation overwrites.
-INSERT INTO attribution_conversions (shopify_order_id, visitor_id, shopify_customer_id, revenue_cents,
-    gross_revenue_cents, currency, first_purchase, touchpoints, status, converted_at)
-VALUES (%(order_id)s, %(visitor_id)s, %(customer_id)s, %(revenue_cents)s, %(gross_revenue_cents)s, %(currency)s,
-        %(first_purchase)s, %(touchpoints)s, %(status)s, %(converted_at)s)
-ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
-    visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id,
-    revenue_cents = excluded.revenue_cents, gross_revenue_cents = excluded.gross_revenue_cents,
-    currency = excluded.currency, first_purchase = excluded.first_purchase, touchpoints = excluded.touchpoints,
-    status = excluded.status, converted_at = excluded.converted_at, calculated_at = now();
-
--- replace_results --
--- Every model's credits of a conversion; a touch that no longer counts loses its rows.
-WITH wanted AS (
+-- save_conversions --
+-- One conversion an order, with every model's credits; recalculation overwrites, and a touch that no longer counts loses
+-- its rows. Credits that stand already are not written again.
+WITH saved AS (
+    INSERT INTO attribution_conversions (shopify_order_id, visitor_id, shopify_customer_id, revenue_cents,
+        gross_revenue_cents, currency, first_purchase, touchpoints, status, converted_at)
+    SELECT r.shopify_order_id, r.visitor_id, r.shopify_customer_id, r.revenue_cents, r.gross_revenue_cents, r.currency,
+           r.first_purchase, r.touchpoints, r.status, r.converted_at
+    FROM jsonb_populate_recordset(NULL::attribution_conversions, %(conversions)s) r
+    ORDER BY r.shopify_order_id
+    ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
+        visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id,
+        revenue_cents = excluded.revenue_cents, gross_revenue_cents = excluded.gross_revenue_cents,
+        currency = excluded.currency, first_purchase = excluded.first_purchase, touchpoints = excluded.touchpoints,
+        status = excluded.status, converted_at = excluded.converted_at, calculated_at = now()
+), wanted AS (
     SELECT * FROM jsonb_populate_recordset(NULL::attribution_results, %(results)s)
 ), gone AS (
     DELETE FROM attribution_results a
-    WHERE a.shopify_order_id = %(order_id)s
-      AND NOT EXISTS (SELECT FROM wanted w WHERE w.touchpoint_id = a.touchpoint_id AND w.model = a.model
-                                             AND w.window_days = a.window_days)
+    WHERE a.shopify_order_id = ANY (%(order_ids)s)
+      AND NOT EXISTS (SELECT FROM wanted w WHERE w.shopify_order_id = a.shopify_order_id
+                        AND w.touchpoint_id = a.touchpoint_id AND w.model = a.model AND w.window_days = a.window_days)
 )
-INSERT INTO attribution_results (shopify_order_id, touchpoint_id, model, window_days, position, channel, credit,
-                                 revenue_cents)
+INSERT INTO attribution_results AS a (shopify_order_id, touchpoint_id, model, window_days, position, channel, credit,
+                                      revenue_cents)
 SELECT w.shopify_order_id, w.touchpoint_id, w.model, w.window_days, w.position, w.channel, w.credit, w.revenue_cents
 FROM wanted w
 ON CONFLICT (tenant_id, shopify_order_id, touchpoint_id, model, window_days) DO UPDATE SET
     position = excluded.position, channel = excluded.channel, credit = excluded.credit,
-    revenue_cents = excluded.revenue_cents;
+    revenue_cents = excluded.revenue_cents
+WHERE (a.position, a.channel, a.credit, a.revenue_cents)
+      IS DISTINCT FROM (excluded.position, excluded.channel, excluded.credit, excluded.revenue_cents);
 
--- delete_conversion --
--- An order that lost what makes it a conversion.
-DELETE FROM attribution_conversions WHERE shopify_order_id = %(order_id)s;
+-- delete_conversions --
+-- Of orders that have not, or no longer, what makes a conversion.
+DELETE FROM attribution_conversions WHERE shopify_order_id = ANY (%(order_ids)s);
 
--- find_commission_creator --
--- The creator of an order's commission, once it has one.
-SELECT c.creator_id, c.code, r.rate_basis_points
+-- list_booked_creators --
+-- The creators of these orders' commissions, of those that have one already.
+SELECT c.shopify_order_id, c.creator_id, c.code, r.rate_basis_points
 FROM commissions c JOIN creators r ON r.creator_id = c.creator_id
-WHERE c.shopify_order_id = %(order_id)s;
+WHERE c.shopify_order_id = ANY (%(order_ids)s);
 
 -- list_creators_by_code --
 -- Active creators of any of these codes, whatever their case.
@@ -202,48 +230,91 @@ SELECT creator_id, code, rate_basis_points FROM creators
 WHERE status = 'active' AND lower(code) = ANY (%(codes)s);
 
 -- sum_earlier_sales --
--- A creator's net sales before an order, as ordered.
-SELECT coalesce(sum(net_sales_cents), 0)::bigint AS cents FROM commissions
-WHERE creator_id = %(creator_id)s AND (ordered_at, shopify_order_id) < (%(ordered_at)s, %(order_id)s);
+-- A creator's net sales before each of these orders, as ordered. The orders' own sales count as they are told, unless
+-- their commission has been decided on.
+WITH told AS (
+    SELECT r.shopify_order_id, r.creator_id, r.ordered_at, coalesce(c.net_sales_cents, r.net_sales_cents) AS cents
+    FROM jsonb_populate_recordset(NULL::commissions, %(sales)s) r
+    LEFT JOIN commissions c ON c.shopify_order_id = r.shopify_order_id
+        AND c.state NOT IN ('pending', 'available', 'reversed')
+), sales AS (
+    SELECT shopify_order_id, creator_id, ordered_at, cents, true AS asked FROM told
+    UNION ALL
+    SELECT c.shopify_order_id, c.creator_id, c.ordered_at, c.net_sales_cents, false FROM commissions c
+    WHERE c.creator_id IN (SELECT creator_id FROM told) AND c.ordered_at <= (SELECT max(ordered_at) FROM told)
+      AND c.shopify_order_id NOT IN (SELECT shopify_order_id FROM told)
+), summed AS (
+    SELECT shopify_order_id, asked, coalesce(sum(cents) OVER (
+        PARTITION BY creator_id ORDER BY ordered_at, shopify_order_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS cents
+    FROM sales
+)
+SELECT shopify_order_id, cents FROM summed WHERE asked;
 
--- save_commission --
--- One commission per order, as long as it has not been decided on. Comes back where the sales count newly or otherwise.
-WITH before AS (
-    SELECT net_sales_cents FROM commissions WHERE shopify_order_id = %(order_id)s
+-- save_commissions --
+-- One commission an order, as long as it has not been decided on. Those come back that were written, with the sales that
+-- counted before and that count now.
+WITH wanted AS (
+    SELECT * FROM jsonb_populate_recordset(NULL::commissions, %(commissions)s)
+), before AS (
+    SELECT c.shopify_order_id, c.net_sales_cents FROM commissions c
+    WHERE c.shopify_order_id IN (SELECT shopify_order_id FROM wanted)
 )
 INSERT INTO commissions AS c (shopify_order_id, creator_id, code, currency, net_sales_cents, rate_basis_points, tier,
                               earned_cents, commission_cents, state, ordered_at)
-VALUES (%(order_id)s, %(creator_id)s, %(code)s, %(currency)s, %(net_sales_cents)s, %(rate)s, %(tier)s, %(earned_cents)s,
-        %(commission_cents)s, %(state)s, %(ordered_at)s)
+SELECT w.shopify_order_id, w.creator_id, w.code, w.currency, w.net_sales_cents, w.rate_basis_points, w.tier,
+       w.earned_cents, w.commission_cents, w.state, w.ordered_at
+FROM wanted w
+ORDER BY w.shopify_order_id
 ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
     net_sales_cents = excluded.net_sales_cents, rate_basis_points = excluded.rate_basis_points, tier = excluded.tier,
     earned_cents = excluded.earned_cents, commission_cents = excluded.commission_cents,
     state = CASE WHEN c.state = 'available' AND excluded.state = 'pending' THEN c.state ELSE excluded.state END,
     updated_at = now()
 WHERE c.state IN ('pending', 'available', 'reversed')
-RETURNING (SELECT net_sales_cents FROM before) AS sales_before, c.net_sales_cents AS sales_now;
+RETURNING c.shopify_order_id,
+    (SELECT b.net_sales_cents FROM before b WHERE b.shopify_order_id = c.shopify_order_id) AS sales_before,
+    c.net_sales_cents AS sales_now;
 
 -- list_later_commissions --
--- A creator's commissions after an order, each with the sales that came before it: what they pay may have changed.
-SELECT shopify_order_id, tier,
-       (%(sales_so_far)s + coalesce(sum(net_sales_cents) OVER (ORDER BY ordered_at, shopify_order_id
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))::bigint AS lifetime_cents
-FROM commissions
-WHERE creator_id = %(creator_id)s AND (ordered_at, shopify_order_id) > (%(ordered_at)s, %(order_id)s)
-ORDER BY ordered_at, shopify_order_id;
+-- The same creators' commissions after the first of these orders, each with the sales that came before it: what they pay
+-- may have changed.
+WITH first AS (
+    SELECT DISTINCT ON (creator_id) creator_id, ordered_at, shopify_order_id FROM commissions
+    WHERE shopify_order_id = ANY (%(order_ids)s)
+    ORDER BY creator_id, ordered_at, shopify_order_id
+), disturbed AS MATERIALIZED (
+    SELECT f.* FROM first f WHERE EXISTS (
+        SELECT FROM commissions c WHERE c.creator_id = f.creator_id AND c.shopify_order_id <> ALL (%(order_ids)s)
+            AND (c.ordered_at, c.shopify_order_id) > (f.ordered_at, f.shopify_order_id))
+), summed AS (
+    SELECT c.*, coalesce(sum(c.net_sales_cents) OVER (
+        PARTITION BY c.creator_id ORDER BY c.ordered_at, c.shopify_order_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS lifetime_cents
+    FROM commissions c WHERE c.creator_id IN (SELECT creator_id FROM disturbed)
+)
+SELECT s.shopify_order_id, s.creator_id, s.tier, s.lifetime_cents
+FROM disturbed d JOIN summed s ON s.creator_id = d.creator_id
+    AND (s.ordered_at, s.shopify_order_id) > (d.ordered_at, d.shopify_order_id)
+WHERE s.shopify_order_id <> ALL (%(order_ids)s)
+ORDER BY s.ordered_at, s.shopify_order_id;
 
--- find_review_standing --
--- What decides on a review e-mail beside the order: a review, a suppression, the row itself.
-SELECT
-    EXISTS (SELECT FROM reviews r WHERE r.shopify_order_id = %(order_id)s) AS reviewed,
-    EXISTS (SELECT FROM email_suppressions s WHERE s.email = %(email)s) AS suppressed,
-    EXISTS (SELECT FROM review_email_queue q WHERE q.shopify_order_id = %(order_id)s AND q.sequence = 1) AS has_row;
+-- list_review_standings --
+-- What decides on review e-mails beside the orders: a review, a suppression, the row itself.
+SELECT o.shopify_order_id,
+    EXISTS (SELECT FROM reviews r WHERE r.shopify_order_id = o.shopify_order_id) AS reviewed,
+    EXISTS (SELECT FROM email_suppressions s WHERE s.email = o.email) AS suppressed,
+    EXISTS (SELECT FROM review_email_queue q
+            WHERE q.shopify_order_id = o.shopify_order_id AND q.sequence = 1) AS has_row
+FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s);
 
--- save_review_email --
--- The request's row, as long as the sender has not taken it.
+-- save_review_emails --
+-- The requests' rows, as long as the sender has not taken them.
 INSERT INTO review_email_queue AS q (shopify_order_id, sequence, email, trigger, state, scheduled_at, awaiting_since,
                                      skip_reason)
-VALUES (%(order_id)s, 1, %(email)s, %(trigger)s, %(state)s, %(scheduled_at)s, %(awaiting_since)s, %(skip_reason)s)
+SELECT r.shopify_order_id, 1, r.email, r.trigger, r.state, r.scheduled_at, r.awaiting_since, r.skip_reason
+FROM jsonb_populate_recordset(NULL::review_email_queue, %(emails)s) r
+ORDER BY r.shopify_order_id
 ON CONFLICT (tenant_id, shopify_order_id, sequence) DO UPDATE SET
     email = excluded.email, trigger = excluded.trigger, state = excluded.state, scheduled_at = excluded.scheduled_at,
     awaiting_since = excluded.awaiting_since, skip_reason = excluded.skip_reason, updated_at = now()

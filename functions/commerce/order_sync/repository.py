@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from commerce.order_sync import model
-from commerce.order_sync.attribution import Credit, OwnTouch, Touch
+from commerce.order_sync.attribution import Conversion, Journey, OwnTouch, Touch
 from commerce.order_sync.commission import Commission, Creator
 from commerce.order_sync.model import OrderState, OrderStatus
 from commerce.order_sync.review_email import ReviewEmail, ReviewTrigger
@@ -24,9 +25,9 @@ WINDOW_DAYS = 30
 class ReviewStanding:
     """What decides on a review e-mail beside the order itself."""
 
-    reviewed: bool
-    suppressed: bool
-    has_row: bool
+    reviewed: bool = False
+    suppressed: bool = False
+    has_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class LaterCommission:
     """A commission after another order, and the sales that came before it (cents)."""
 
     order_id: int
+    creator_id: UUID
     tier: str
     lifetime_cents: int
 
@@ -45,10 +47,16 @@ class Orders:
         self._tx = transaction
 
     def find(self, order_id: int) -> OrderState | None:
-        return _state(self._tx.fetch_one(QUERIES["find_order"], {"order_id": order_id}))
+        return next(iter(self.list_present([order_id])), None)
 
-    def lock(self, order_id: int) -> OrderState | None:
-        return _state(self._tx.fetch_one(QUERIES["lock_order"], {"order_id": order_id}))
+    def list_present(self, order_ids: Sequence[int]) -> list[OrderState]:
+        rows = self._tx.fetch_all(QUERIES["find_orders"], {"order_ids": list(order_ids)})
+        return [_state(row) for row in rows]
+
+    def lock(self, order_ids: Sequence[int]) -> list[OrderState]:
+        """Those that are stored, locked, by their ids."""
+        rows = self._tx.fetch_all(QUERIES["lock_orders"], {"order_ids": list(order_ids)})
+        return [_state(row) for row in rows]
 
     def save(
         self, orders: Sequence[ShopifyOrder], transit: timedelta, *, only_newer: bool = False
@@ -105,22 +113,22 @@ class Journeys:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def lock(self, order: OrderState) -> None:
-        """Serialise whoever recomputes this customer's and this visitor's conversions, always in this order."""
-        for what in (f"customer:{order.customer_id}", f"visitor:{order.visitor_id}"):
-            if not what.endswith(":None"):
-                self._tx.execute(QUERIES["lock_journey"], {"what": what})
+    def lock(self, orders: Sequence[OrderState]) -> None:
+        """Serialise whoever recomputes these customers' and visitors' conversions."""
+        owners = {f"customer:{order.customer_id}" for order in orders if order.customer_id is not None}
+        owners |= {f"visitor:{order.visitor_id}" for order in orders if order.visitor_id is not None}
+        if owners:
+            self._tx.execute(QUERIES["lock_owners"], {"owners": sorted(owners)})
 
-    def save_own_touch(self, order: OrderState, touch: OwnTouch) -> bool:
-        """Write the order's own touch; True where it is new or has changed."""
-        row = self._tx.fetch_one(
-            QUERIES["save_own_touch"],
+    def save_own_touches(self, touches: Sequence[tuple[OrderState, OwnTouch]]) -> list[UUID]:
+        """Write what orders carry themselves; the ids of the touches that are new or have changed."""
+        rows = [
             {
-                "touchpoint_id": touch.id,
+                "touchpoint_id": str(touch.id),
                 "dedupe_hash": touch.dedupe_hash,
                 "visitor_id": order.visitor_id,
-                "customer_id": order.customer_id,
-                "order_id": order.order_id,
+                "shopify_customer_id": order.customer_id,
+                "shopify_order_id": order.order_id,
                 "channel": touch.visit.channel,
                 "source": touch.visit.source,
                 "medium": touch.visit.medium,
@@ -128,75 +136,48 @@ class Journeys:
                 "click_id": touch.visit.click_id,
                 "landing_page": order.landing_page,
                 "referrer_url": order.referrer_url,
-                "occurred_at": touch.occurred_at,
-            },
-        )
-        return row is not None
-
-    def list_touches(self, order: OrderState, window: timedelta) -> list[Touch]:
-        rows = self._tx.fetch_all(
-            QUERIES["list_touches"],
-            {
-                **_journey(order),
-                "opened_at": order.placed_at - window,
-                "converted_at": order.placed_at,
-            },
-        )
-        return [Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]) for row in rows]
+                "occurred_at": touch.occurred_at.isoformat(),
+            }
+            for order, touch in touches
+        ]
+        found = self._tx.fetch_all(QUERIES["save_own_touches"], {"touches": _json(rows)}) if rows else []
+        return [row["touchpoint_id"] for row in found]
 
     def list_later_orders(
-        self, order: OrderState, touched_at: datetime, window: timedelta, *, touch_is_new: bool
-    ) -> list[int]:
+        self, order_ids: Sequence[int], touchpoint_ids: Sequence[UUID], window: timedelta
+    ) -> list[OrderState]:
         rows = self._tx.fetch_all(
             QUERIES["list_later_orders"],
-            {
-                **_journey(order),
-                "placed_at": order.placed_at,
-                "touched_at": touched_at,
-                "closes_at": touched_at + window,
-                "touch_is_new": touch_is_new,
-            },
+            {"order_ids": list(order_ids), "touchpoint_ids": list(touchpoint_ids), "look_back": window},
         )
-        return [row["shopify_order_id"] for row in rows]
+        return [_state(row) for row in rows]
 
-    def has_earlier_order(self, order: OrderState) -> bool:
-        row = self._tx.fetch_one(
-            QUERIES["has_earlier_order"], {**_journey(order), "placed_at": order.placed_at}
+    def list_journeys(self, order_ids: Sequence[int], window: timedelta) -> dict[int, Journey]:
+        """What led to each order, by its id."""
+        rows = self._tx.fetch_all(
+            QUERIES["list_journeys"], {"order_ids": list(order_ids), "look_back": window}
         )
-        return bool(row and row["found"])
+        journeys: dict[int, Journey] = {}
+        for row in rows:
+            journey = journeys.setdefault(
+                row["shopify_order_id"], Journey(touches=[], bought_before=row["bought_before"])
+            )
+            if row["touchpoint_id"] is not None:
+                journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
+        return journeys
 
-    def save_conversion(self, order: OrderState, credited: Sequence[Credit], *, first_purchase: bool) -> None:
-        touches = len({credit.touch.id for credit in credited})
+    def save_conversions(self, conversions: Sequence[Conversion]) -> None:
         self._tx.execute(
-            QUERIES["save_conversion"],
+            QUERIES["save_conversions"],
             {
-                **_journey(order),
-                "revenue_cents": order.remaining_cents,
-                "gross_revenue_cents": order.total_cents,
-                "currency": order.currency,
-                "first_purchase": first_purchase,
-                "touchpoints": touches,
-                "status": "attributed" if touches else "unattributed",
-                "converted_at": order.placed_at,
+                "conversions": _json(map(_conversion_row, conversions)),
+                "results": _json(row for each in conversions for row in _result_rows(each)),
+                "order_ids": [each.order.order_id for each in conversions],
             },
         )
-        rows = [
-            {
-                "shopify_order_id": order.order_id,
-                "touchpoint_id": str(credit.touch.id),
-                "model": credit.model,
-                "window_days": WINDOW_DAYS,
-                "position": credit.position,
-                "channel": credit.touch.channel,
-                "credit": f"{credit.share.numerator / credit.share.denominator:.9f}",
-                "revenue_cents": credit.revenue_cents,
-            }
-            for credit in credited
-        ]
-        self._tx.execute(QUERIES["replace_results"], {"results": _json(rows), "order_id": order.order_id})
 
-    def delete_conversion(self, order_id: int) -> None:
-        self._tx.execute(QUERIES["delete_conversion"], {"order_id": order_id})
+    def delete_conversions(self, order_ids: Sequence[int]) -> None:
+        self._tx.execute(QUERIES["delete_conversions"], {"order_ids": list(order_ids)})
 
 
 class Commissions:
@@ -205,100 +186,138 @@ class Commissions:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def lock(self, creator: Creator) -> None:
-        self._tx.execute(QUERIES["lock_journey"], {"what": f"creator:{creator.id}"})
+    def lock(self, creators: Iterable[Creator]) -> None:
+        owners = sorted({f"creator:{creator.id}" for creator in creators})
+        self._tx.execute(QUERIES["lock_owners"], {"owners": owners})
 
-    def find_creator(self, order_id: int) -> Creator | None:
-        """The creator whom the order is booked for already."""
-        row = self._tx.fetch_one(QUERIES["find_commission_creator"], {"order_id": order_id})
-        return None if row is None else Creator(row["creator_id"], row["code"], row["rate_basis_points"])
+    def list_booked_creators(self, order_ids: Sequence[int]) -> dict[int, Creator]:
+        """For whom orders are booked already, by the orders' ids."""
+        rows = self._tx.fetch_all(QUERIES["list_booked_creators"], {"order_ids": list(order_ids)})
+        return {row["shopify_order_id"]: _creator(row) for row in rows}
 
     def list_creators(self, codes: Iterable[str]) -> list[Creator]:
-        lowered = [code.lower() for code in codes]
-        rows = self._tx.fetch_all(QUERIES["list_creators_by_code"], {"codes": lowered})
-        return [Creator(row["creator_id"], row["code"], row["rate_basis_points"]) for row in rows]
+        lowered = sorted({code.lower() for code in codes})
+        return [
+            _creator(row) for row in self._tx.fetch_all(QUERIES["list_creators_by_code"], {"codes": lowered})
+        ]
 
-    def sum_earlier_sales(self, creator: Creator, order: OrderState) -> int:
-        row = self._tx.fetch_one(
-            QUERIES["sum_earlier_sales"],
-            {"creator_id": creator.id, "ordered_at": order.placed_at, "order_id": order.order_id},
-        )
-        return int(row["cents"]) if row else 0
-
-    def save(self, order: OrderState, commission: Commission) -> bool:
-        """Write the commission unless it was decided on; True where the creator's sales have changed by it."""
-        row = self._tx.fetch_one(
-            QUERIES["save_commission"],
+    def sum_earlier_sales(self, sales: Sequence[tuple[OrderState, Creator]]) -> dict[int, int]:
+        """The creators' net sales before each order (cents), by the orders' ids."""
+        rows = [
             {
-                "order_id": order.order_id,
-                "creator_id": commission.creator_id,
+                "shopify_order_id": order.order_id,
+                "creator_id": str(creator.id),
+                "ordered_at": order.placed_at.isoformat(),
+                "net_sales_cents": order.net_cents,
+            }
+            for order, creator in sales
+        ]
+        found = self._tx.fetch_all(QUERIES["sum_earlier_sales"], {"sales": _json(rows)})
+        return {row["shopify_order_id"]: row["cents"] for row in found}
+
+    def save(self, commissions: Sequence[tuple[OrderState, Commission]]) -> list[int]:
+        """Write commissions unless they were decided on; the orders whose sales count newly or otherwise."""
+        rows = [
+            {
+                "shopify_order_id": order.order_id,
+                "creator_id": str(commission.creator_id),
                 "code": commission.code,
                 "currency": order.currency,
                 "net_sales_cents": commission.net_sales_cents,
-                "rate": commission.rate,
+                "rate_basis_points": commission.rate,
                 "tier": commission.tier,
                 "earned_cents": commission.earned_cents,
                 "commission_cents": commission.commission_cents,
                 "state": commission.state,
-                "ordered_at": order.placed_at,
-            },
-        )
-        return row is not None and row["sales_before"] != row["sales_now"]
+                "ordered_at": order.placed_at.isoformat(),
+            }
+            for order, commission in commissions
+        ]
+        saved = self._tx.fetch_all(QUERIES["save_commissions"], {"commissions": _json(rows)})
+        return [row["shopify_order_id"] for row in saved if row["sales_before"] != row["sales_now"]]
 
-    def list_later(self, creator: Creator, order: OrderState, sales_so_far: int) -> list[LaterCommission]:
-        rows = self._tx.fetch_all(
-            QUERIES["list_later_commissions"],
-            {
-                "creator_id": creator.id,
-                "ordered_at": order.placed_at,
-                "order_id": order.order_id,
-                "sales_so_far": sales_so_far,
-            },
-        )
-        return [LaterCommission(row["shopify_order_id"], row["tier"], row["lifetime_cents"]) for row in rows]
+    def list_later(self, order_ids: Sequence[int]) -> list[LaterCommission]:
+        rows = self._tx.fetch_all(QUERIES["list_later_commissions"], {"order_ids": list(order_ids)})
+        return [
+            LaterCommission(row["shopify_order_id"], row["creator_id"], row["tier"], row["lifetime_cents"])
+            for row in rows
+        ]
 
 
 class ReviewEmails:
-    """The request's row in the review e-mail queue."""
+    """The requests' rows in the review e-mail queue."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def find_standing(self, order: OrderState) -> ReviewStanding:
-        row = self._tx.fetch_one(
-            QUERIES["find_review_standing"], {"order_id": order.order_id, "email": order.email}
-        )
-        found = row or {}
-        return ReviewStanding(
-            bool(found.get("reviewed")), bool(found.get("suppressed")), bool(found.get("has_row"))
-        )
+    def list_standings(self, order_ids: Sequence[int]) -> dict[int, ReviewStanding]:
+        rows = self._tx.fetch_all(QUERIES["list_review_standings"], {"order_ids": list(order_ids)})
+        return {
+            row["shopify_order_id"]: ReviewStanding(row["reviewed"], row["suppressed"], row["has_row"])
+            for row in rows
+        }
 
-    def save(self, order: OrderState, trigger: ReviewTrigger, email: ReviewEmail) -> None:
-        self._tx.execute(
-            QUERIES["save_review_email"],
+    def save(self, emails: Sequence[tuple[OrderState, ReviewEmail]], trigger: ReviewTrigger) -> None:
+        rows = [
             {
-                "order_id": order.order_id,
+                "shopify_order_id": order.order_id,
                 "email": order.email,
                 "trigger": trigger,
                 "state": email.state,
-                "scheduled_at": email.scheduled_at,
-                "awaiting_since": email.awaiting_since,
+                "scheduled_at": _iso(email.scheduled_at),
+                "awaiting_since": _iso(email.awaiting_since),
                 "skip_reason": email.skip_reason,
-            },
-        )
+            }
+            for order, email in emails
+        ]
+        self._tx.execute(QUERIES["save_review_emails"], {"emails": _json(rows)})
 
 
 def _json(rows: Iterable[Mapping[str, Any]]) -> Jsonb:
     return Jsonb(list(rows))
 
 
-def _journey(order: OrderState) -> dict[str, Any]:
-    return {"visitor_id": order.visitor_id, "customer_id": order.customer_id, "order_id": order.order_id}
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
-def _state(row: Mapping[str, Any] | None) -> OrderState | None:
-    if row is None:
-        return None
+def _creator(row: Mapping[str, Any]) -> Creator:
+    return Creator(row["creator_id"], row["code"], row["rate_basis_points"])
+
+
+def _conversion_row(conversion: Conversion) -> dict[str, Any]:
+    order = conversion.order
+    return {
+        "shopify_order_id": order.order_id,
+        "visitor_id": order.visitor_id,
+        "shopify_customer_id": order.customer_id,
+        "revenue_cents": order.remaining_cents,
+        "gross_revenue_cents": order.total_cents,
+        "currency": order.currency,
+        "first_purchase": conversion.first_purchase,
+        "touchpoints": conversion.touches,
+        "status": "attributed" if conversion.touches else "unattributed",
+        "converted_at": order.placed_at.isoformat(),
+    }
+
+
+def _result_rows(conversion: Conversion) -> list[dict[str, Any]]:
+    return [
+        {
+            "shopify_order_id": conversion.order.order_id,
+            "touchpoint_id": str(credit.touch.id),
+            "model": credit.model,
+            "window_days": WINDOW_DAYS,
+            "position": credit.position,
+            "channel": credit.touch.channel,
+            "credit": f"{credit.share.numerator / credit.share.denominator:.9f}",
+            "revenue_cents": credit.revenue_cents,
+        }
+        for credit in conversion.credits
+    ]
+
+
+def _state(row: Mapping[str, Any]) -> OrderState:
     return OrderState(
         order_id=row["shopify_order_id"],
         currency=row["currency"],

@@ -1,27 +1,31 @@
-"""What follows from an order's present state: attribution, commission and the review e-mail's row.
+"""What follows from orders' present state: attribution, commission and the review e-mails' rows.
 
 Each part is recomputed from what is saved, so that create, update, fulfilment, refund and cancellation in any order of
-arrival end in the same tables. Every function takes the order's row locked.
+arrival end in the same tables. Every function takes a set of orders, their rows locked, and ends as if it had been
+called for each of them in any order; a webhook's order is a set of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from commerce.order_sync.attribution import (
-    WINDOW,
-    AttributionSettings,
-    attribute,
-    own_touch,
-    select_touches,
+from commerce.order_sync.attribution import WINDOW, AttributionSettings, convert, is_conversion, own_touch
+from commerce.order_sync.commission import (
+    Commission,
+    Creator,
+    Tier,
+    compute_commission,
+    match_creator,
+    tier_at,
+    tiers_of,
 )
-from commerce.order_sync.commission import Creator, compute_commission, match_creator, tier_at, tiers_of
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.repository import Commissions, Journeys, Orders, ReviewEmails
-from commerce.order_sync.review_email import ReviewSettings, may_insert, plan_review_email
+from commerce.order_sync.review_email import ReviewEmail, ReviewSettings, may_insert, plan_review_email
 from tradewind.tenancy.database import Transaction
 
 
@@ -55,91 +59,157 @@ class Scheduled:
 
 
 def settle_all(
-    tx: Transaction, order: OrderState, settings: Mapping[str, Any], now: datetime, *, backfill: bool
-) -> Attributed:
+    tx: Transaction,
+    orders: Sequence[OrderState],
+    settings: Mapping[str, Any],
+    now: datetime,
+    *,
+    backfill: bool = False,
+) -> list[Attributed]:
     """All three, in the order in which their locks are always taken; returns what the first has done."""
-    attributed = settle_attribution(tx, order, settings)
-    settle_commission(tx, order, settings)
-    settle_review_email(tx, order, settings, now, backfill=backfill)
+    attributed = settle_attribution(tx, orders, settings)
+    settle_commission(tx, orders, settings)
+    settle_review_email(tx, orders, settings, now, backfill=backfill)
     return attributed
 
 
-def settle_attribution(tx: Transaction, order: OrderState, settings: Mapping[str, Any]) -> Attributed:
-    """Recompute an order's conversion, and the later ones that its own touch or its being earlier changes."""
+def settle_attribution(
+    tx: Transaction, orders: Sequence[OrderState], settings: Mapping[str, Any]
+) -> list[Attributed]:
+    """Recompute orders' conversions, and the later ones that their own touches or their being earlier change."""
     journeys = Journeys(tx)
-    numbers = AttributionSettings.of(settings)
-    journeys.lock(order)
-    touch = own_touch(order)
-    touch_is_new = touch is not None and journeys.save_own_touch(order, touch)
-    touched_at = order.placed_at if touch is None else touch.occurred_at
-    later = journeys.list_later_orders(order, touched_at, WINDOW, touch_is_new=touch_is_new)
-    touches = _save_conversion(journeys, order, numbers)
-    for order_id in later:
-        other = Orders(tx).find(order_id)
-        if other is not None:
-            _save_conversion(journeys, other, numbers)
-    return Attributed(order.order_id, order.remaining_cents, touches, len(later))
+    journeys.lock(orders)
+    own = [(order, touch) for order in orders if (touch := own_touch(order)) is not None]
+    changed = journeys.save_own_touches(own)
+    later = journeys.list_later_orders([order.order_id for order in orders], changed, WINDOW)
+    touches = _save_conversions(journeys, [*orders, *later], AttributionSettings.of(settings))
+    return [
+        Attributed(order.order_id, order.remaining_cents, touches.get(order.order_id, 0), len(later))
+        for order in orders
+    ]
 
 
-def _save_conversion(journeys: Journeys, order: OrderState, numbers: AttributionSettings) -> int:
-    """A conversion needs a value above zero and someone who converted; what is neither has none."""
-    if order.total_cents <= 0 or (order.visitor_id is None and order.customer_id is None):
-        journeys.delete_conversion(order.order_id)
-        return 0
-    touches = select_touches(journeys.list_touches(order, WINDOW), order.placed_at)
-    credited = attribute(order.remaining_cents, touches, order.placed_at, numbers)
-    journeys.save_conversion(order, credited, first_purchase=not journeys.has_earlier_order(order))
-    return len(touches)
+def _save_conversions(
+    journeys: Journeys, orders: Sequence[OrderState], numbers: AttributionSettings
+) -> dict[int, int]:
+    """Write each order's conversion, delete that of what is none; how many touches each has, by its id."""
+    none = [order.order_id for order in orders if not is_conversion(order)]
+    if none:
+        journeys.delete_conversions(none)
+    converted = [order for order in orders if is_conversion(order)]
+    if not converted:
+        return {}
+    found = journeys.list_journeys([order.order_id for order in converted], WINDOW)
+    conversions = [convert(order, found[order.order_id], numbers) for order in converted]
+    journeys.save_conversions(conversions)
+    return {conversion.order.order_id: conversion.touches for conversion in conversions}
 
 
-def settle_commission(tx: Transaction, order: OrderState, settings: Mapping[str, Any]) -> Commissioned:
-    """Recompute an order's commission; refunds and a cancellation leave their share of it."""
-    commissions = Commissions(tx)
-    creator = commissions.find_creator(order.order_id)
-    if creator is None and order.discount_codes:
-        creator = match_creator(order.discount_codes, commissions.list_creators(order.discount_codes))
-    if creator is None:
-        return Commissioned(order.order_id, None, 0, None)
-    commissions.lock(creator)
-    earlier = commissions.sum_earlier_sales(creator, order)
-    commission = compute_commission(order, creator, earlier, tiers_of(settings))
-    if commission is None:
-        return Commissioned(order.order_id, creator.code, 0, None)
-    if commissions.save(order, commission):
-        _settle_later(tx, commissions, creator, order, earlier + order.net_cents, settings)
-    return Commissioned(order.order_id, creator.code, commission.commission_cents, commission.state)
+def settle_commission(
+    tx: Transaction, orders: Sequence[OrderState], settings: Mapping[str, Any]
+) -> list[Commissioned]:
+    """Recompute orders' commissions; refunds and a cancellation leave their share of them."""
+    commissions, tiers = Commissions(tx), tiers_of(settings)
+    creators = _creators_of(commissions, orders)
+    booked: dict[int, Commission] = {}
+    if creators:
+        commissions.lock(creators.values())
+        booked = _book(
+            commissions, [order for order in orders if order.order_id in creators], creators, tiers
+        )
+        changed = commissions.save(
+            [(order, booked[order.order_id]) for order in orders if order.order_id in booked]
+        )
+        if changed:
+            _settle_later(tx, commissions, changed, {each.id: each for each in creators.values()}, tiers)
+    return [
+        Commissioned(
+            order.order_id,
+            creators[order.order_id].code if order.order_id in creators else None,
+            booked[order.order_id].commission_cents if order.order_id in booked else 0,
+            booked[order.order_id].state if order.order_id in booked else None,
+        )
+        for order in orders
+    ]
+
+
+def _creators_of(commissions: Commissions, orders: Sequence[OrderState]) -> dict[int, Creator]:
+    """Whose code each order used, by the orders' ids: whoever it is booked for already, else the code's owner."""
+    creators = commissions.list_booked_creators([order.order_id for order in orders])
+    coded = [order for order in orders if order.discount_codes and order.order_id not in creators]
+    if coded:
+        owners = commissions.list_creators(code for order in coded for code in order.discount_codes)
+        for order in coded:
+            creator = match_creator(order.discount_codes, owners)
+            if creator is not None:
+                creators[order.order_id] = creator
+    return creators
+
+
+def _book(
+    commissions: Commissions,
+    orders: Sequence[OrderState],
+    creators: Mapping[int, Creator],
+    tiers: Sequence[Tier],
+) -> dict[int, Commission]:
+    """Orders' commissions at the rates that the sales before each of them had reached, by the orders' ids."""
+    sales = [(order, creators[order.order_id]) for order in orders if order.net_cents > 0]
+    if not sales:
+        return {}
+    earlier = commissions.sum_earlier_sales(sales)
+    computed = {
+        order.order_id: compute_commission(order, creator, earlier[order.order_id], tiers)
+        for order, creator in sales
+    }
+    return {order_id: commission for order_id, commission in computed.items() if commission is not None}
 
 
 def _settle_later(
     tx: Transaction,
     commissions: Commissions,
-    creator: Creator,
-    order: OrderState,
-    sales_so_far: int,
-    settings: Mapping[str, Any],
+    changed: Sequence[int],
+    creators: Mapping[UUID, Creator],
+    tiers: Sequence[Tier],
 ) -> None:
-    """An order that came late raises the sales before later ones: those whose tier changes are computed again."""
-    tiers = tiers_of(settings)
-    for later in commissions.list_later(creator, order, sales_so_far):
-        other = Orders(tx).find(later.order_id)
-        if other is not None and tier_at(later.lifetime_cents, tiers).name != later.tier:
-            again = compute_commission(other, creator, later.lifetime_cents, tiers)
-            if again is not None:
-                commissions.save(other, again)
+    """Orders that came late raise the sales before later ones: those whose tier changes are computed again."""
+    moved = {
+        each.order_id: each
+        for each in commissions.list_later(changed)
+        if tier_at(each.lifetime_cents, tiers).name != each.tier
+    }
+    if not moved:
+        return
+    again = []
+    for order in Orders(tx).list_present(list(moved)):
+        later = moved[order.order_id]
+        commission = compute_commission(order, creators[later.creator_id], later.lifetime_cents, tiers)
+        if commission is not None:
+            again.append((order, commission))
+    commissions.save(again)
 
 
 def settle_review_email(
-    tx: Transaction, order: OrderState, settings: Mapping[str, Any], now: datetime, *, backfill: bool
-) -> Scheduled:
-    """Write or move the review request's row, unless the sender has taken it."""
-    emails = ReviewEmails(tx)
-    own = ReviewSettings.of(settings)
-    standing = emails.find_standing(order)
-    may = may_insert(
-        order, reviewed=standing.reviewed, suppressed=standing.suppressed, backfill=backfill, now=now
-    )
-    if not standing.has_row and not may:
-        return Scheduled(order.order_id, None, None)
-    email = plan_review_email(order, own, reviewed=standing.reviewed, suppressed=standing.suppressed)
-    emails.save(order, own.trigger, email)
-    return Scheduled(order.order_id, email.state, email.scheduled_at)
+    tx: Transaction,
+    orders: Sequence[OrderState],
+    settings: Mapping[str, Any],
+    now: datetime,
+    *,
+    backfill: bool,
+) -> list[Scheduled]:
+    """Write or move the review requests' rows, unless the sender has taken them."""
+    emails, own = ReviewEmails(tx), ReviewSettings.of(settings)
+    standings = emails.list_standings([order.order_id for order in orders])
+    planned: dict[int, tuple[OrderState, ReviewEmail]] = {}
+    for order in orders:
+        standing = standings[order.order_id]
+        known = {"reviewed": standing.reviewed, "suppressed": standing.suppressed}
+        if standing.has_row or may_insert(order, **known, backfill=backfill, now=now):
+            planned[order.order_id] = (order, plan_review_email(order, own, **known))
+    if planned:
+        emails.save(list(planned.values()), own.trigger)
+    return [
+        Scheduled(order.order_id, planned[order.order_id][1].state, planned[order.order_id][1].scheduled_at)
+        if order.order_id in planned
+        else Scheduled(order.order_id, None, None)
+        for order in orders
+    ]

@@ -95,10 +95,10 @@ def save_delivered(run: Run, tx: Transaction, tenant: Tenant, order: ShopifyOrde
 
 
 def _locked(orders: Orders, order_id: int) -> OrderState:
-    state = orders.lock(order_id)
-    if state is None:
+    locked = orders.lock([order_id])
+    if not locked:
         raise NotFoundError("order", order_id)
-    return state
+    return locked[0]
 
 
 def transit_of(tenant: Tenant) -> timedelta:
@@ -130,11 +130,13 @@ def sync_and_settle(
             with db.begin() as tx:
                 present = save_delivered(run, tx, tenant, delivered)
                 if present is not None:
-                    return present, settle_all(tx, present, tenant.settings, clock.now(), backfill=backfill)
+                    [settled] = settle_all(tx, [present], tenant.settings, clock.now(), backfill=backfill)
+                    return present, settled
     order = fetch_present(shopify, run, order_id, event_at)
     with db.begin() as tx:
         state = save(run, tx, tenant, order)
-        return state, settle_all(tx, state, tenant.settings, clock.now(), backfill=backfill)
+        [settled] = settle_all(tx, [state], tenant.settings, clock.now(), backfill=backfill)
+        return state, settled
 
 
 def lock_stored(tx: Transaction, order_id: int) -> OrderState:

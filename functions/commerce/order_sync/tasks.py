@@ -109,14 +109,16 @@ def order_attribution(
         if settled is not None:
             return settled
     with db.begin() as tx:
-        return settle_attribution(tx, lock_stored(tx, payload.order_id), tenant.settings)
+        [settled] = settle_attribution(tx, [lock_stored(tx, payload.order_id)], tenant.settings)
+        return settled
 
 
 @task("commerce-order-commission", retry=ORDER_EVENT, entity="order_id")
 def order_commission(payload: OrderRef, tenant: Tenant, db: TenantDb) -> Commissioned:
     """Book the commission of the creator whose code an order used, less what was refunded or cancelled."""
     with db.begin() as tx:
-        return settle_commission(tx, lock_stored(tx, payload.order_id), tenant.settings)
+        [settled] = settle_commission(tx, [lock_stored(tx, payload.order_id)], tenant.settings)
+        return settled
 
 
 @task("commerce-order-review-email", retry=ORDER_EVENT, entity="order_id")
@@ -125,7 +127,8 @@ def order_review_email(payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb
     with db.begin() as tx:
         order = lock_stored(tx, payload.order_id)
         backfill = run.source is Source.BACKFILL
-        return settle_review_email(tx, order, tenant.settings, clock.now(), backfill=backfill)
+        [settled] = settle_review_email(tx, [order], tenant.settings, clock.now(), backfill=backfill)
+        return settled
 
 
 @task(
@@ -141,10 +144,10 @@ def sync_order_batch(
     before = run.checkpoint or {"cursor": None, "orders": 0, "written": 0}
     page = _fetch_page(payload, shopify, before["cursor"])
     with db.begin() as tx:
-        written = Orders(tx).save(page.orders, transit_of(tenant))
-    for order in page.orders:
-        with db.begin() as tx:
-            settle_all(tx, lock_stored(tx, order.id), tenant.settings, clock.now(), backfill=True)
+        orders = Orders(tx)
+        written = orders.save(page.orders, transit_of(tenant))
+        present = orders.lock([order.id for order in page.orders])
+        settle_all(tx, present, tenant.settings, clock.now(), backfill=True)
     after = {
         "cursor": page.next_cursor,
         "orders": before["orders"] + len(page.orders),

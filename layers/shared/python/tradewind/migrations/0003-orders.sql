@@ -57,7 +57,8 @@ CREATE TABLE orders (
     CHECK (refunded_cents >= 0 AND refunded_net_cents >= 0)
 );
 CREATE INDEX orders_by_update ON orders (tenant_id, shopify_updated_at);
-CREATE INDEX orders_by_customer ON orders (tenant_id, shopify_customer_id);
+CREATE INDEX orders_by_customer ON orders (tenant_id, shopify_customer_id, placed_at);
+CREATE INDEX orders_by_visitor ON orders (tenant_id, visitor_id, placed_at) WHERE visitor_id IS NOT NULL;
 CREATE INDEX orders_by_placed ON orders (tenant_id, placed_at);
 CALL protect('orders');
 
@@ -144,6 +145,8 @@ CREATE TABLE attribution_touchpoints (
 CREATE INDEX touchpoints_by_visitor ON attribution_touchpoints (tenant_id, visitor_id, occurred_at);
 CREATE INDEX touchpoints_by_customer ON attribution_touchpoints (tenant_id, shopify_customer_id, occurred_at)
     WHERE shopify_customer_id IS NOT NULL;
+CREATE INDEX touchpoints_by_order ON attribution_touchpoints (tenant_id, shopify_order_id)
+    WHERE shopify_order_id IS NOT NULL;
 CALL protect('attribution_touchpoints');
 
 CREATE TABLE attribution_conversions (
