@@ -52,11 +52,15 @@ class Orders:
         self._folder = folder
 
     def arm(self, chance: random.Random, kills: int) -> None:
-        """Order ``kills`` deaths at every point, twice as many at the busy ones, some passes apart."""
+        """Order ``kills`` deaths at every point, twice as many at the busy ones, some passes apart.
+
+        The more deaths, the further apart: five in a row at the same message would make it a dead letter by right.
+        """
         for point in Point:
             busy = point in BUSY
             passes = chance.randrange(30) if busy else 0
-            self._put(point, f"{passes} {chance.randint(7, 40) if busy else 1} {kills * (2 if busy else 1)}")
+            apart = kills * chance.randint(7, 40) if busy else 2 * kills - 1
+            self._put(point, f"{passes} {apart} {kills * (2 if busy else 1)}")
 
     def _put(self, point: Point, order: str) -> None:
         """In one step: a function must not find half an order."""

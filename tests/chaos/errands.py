@@ -13,12 +13,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.chaos.stage import Cast
 from tests.e2e.cloud import Cloud, FunctionError
-from tradewind.tasks.message import Message, Source, message_key
+from tradewind.tasks.message import Lane, Message, Source, message_key
 from tradewind.tasks.registry import Registry
 
 PERSISTENCE_S = 60.0
 LOOK_BACK = timedelta(days=10)
 UNREADABLE = "this is no message"
+BACKFILL_TASK = "commerce-sync-order-batch"
+BACKFILL_PAGE = 20
 
 
 def insist(cloud: Cloud, function: str, event: Mapping[str, Any]) -> Any:
@@ -81,6 +83,30 @@ def give_up(cast: Cast, task: str, domain: str) -> tuple[int, str, str]:
         MessageDeduplicationId=message.key,
     )
     return sent.tenant, task, sent.event_id
+
+
+def start_backfills(cast: Cast) -> None:
+    """Every order of every shop once more, in small pages on the backfill's own lane. The shop that is locked out is
+    left alone.
+    """
+    for tenant in cast.tenants[: cast.scenario.locked_out]:
+        message = Message(
+            tenant_id=tenant.id,
+            task=BACKFILL_TASK,
+            cause="backfill",
+            key=message_key(tenant.id, BACKFILL_TASK, "backfill"),
+            source=Source.BACKFILL,
+            correlation_id="backfill",
+            accepted_at=datetime.now(UTC),
+            payload={"limit": BACKFILL_PAGE},
+            lane=Lane.BACKFILL,
+        )
+        cast.cloud.client("sqs").send_message(
+            QueueUrl=cast.cloud.queue_url(f"{BACKFILL_TASK}-backfill.fifo"),
+            MessageBody=message.to_json(),
+            MessageGroupId=str(tenant.id),
+            MessageDeduplicationId=message.key,
+        )
 
 
 def forget_routes(cloud: Cloud, tenants: list[UUID]) -> None:

@@ -17,7 +17,15 @@ from tests.chaos import errands
 from tests.chaos.disturbance import Emulator, Orders, Relay, flush_valkey, gone, let_calls_fail
 from tests.chaos.scenario import MENDABLE, Poison, Scenario
 from tests.chaos.stage import Cast
-from tests.chaos.tables import Tables, briefly, dead_letters, lying_messages, read_tables, unfinished
+from tests.chaos.tables import (
+    Tables,
+    briefly,
+    dead_letters,
+    lying_messages,
+    read_tables,
+    unfinished,
+    why_dead,
+)
 from tests.e2e.cloud import Cloud
 from tradewind.tasks.registry import Registry
 
@@ -27,10 +35,10 @@ LEAD_S = 3.0
 GONE_S = 3.0
 """Long enough that the receiver sets webhooks aside."""
 READABLE_TASK = "commerce-sync-order"
-_ENDED_SCHEDULES = """
+_ENDED_SWEEPS = """
 SELECT d.tenant_id, d.task, d.cause, d.error_class, d.attempts
 FROM dead_letter d JOIN task_run r USING (tenant_id, run_id)
-WHERE d.state = 'open' AND d.tenant_id = ANY (%s) AND r.source = 'schedule'
+WHERE d.state = 'open' AND d.tenant_id = ANY (%s) AND r.source IN ('schedule', 'backfill')
 """
 LASTING = set(Poison) - MENDABLE
 Letters = Counter[tuple[int | None, str, str]]
@@ -85,6 +93,8 @@ class Storm:
     expected_letters: Letters = field(default_factory=Counter)
     left_letters: Letters = field(default_factory=Counter)
     lasting_letters: Letters = field(default_factory=Counter)
+    surprises: list[str] = field(default_factory=list)
+    """What the attempts of dead letters that nobody expected ended with."""
     tables: Tables | None = None
     deaths: Counter[str] = field(default_factory=Counter)
     subscriptions: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -99,6 +109,7 @@ def run_undisturbed(ground: Ground, scenario: Scenario) -> Tables:
     print(f"undisturbed: delivered after {time.monotonic() - begun:.1f} s")
     errands.lose_subscriptions(cast)
     errands.fire_schedules(ground.cloud, ground.registry, ground.now)
+    errands.start_backfills(cast)
     with Relay(ground.cloud):
         ground.drain(scenario.size.patience_s)
     print(f"undisturbed: at rest after {time.monotonic() - begun:.1f} s")
@@ -127,7 +138,9 @@ def _disturbed(ground: Ground, scenario: Scenario) -> Storm:
         ground.drain(scenario.size.patience_s)
         storm.events.append(f"at rest after {time.monotonic() - begun:.1f} s")
         storm.letters = dead_letters(ground.cloud, ground.ids(cast))
-        storm.expected_letters += _letters_of(ground, cast, set(Poison)) + _used_up_schedules(ground, cast)
+        storm.expected_letters += _letters_of(ground, cast, set(Poison)) + _used_up(ground, cast)
+        unexpected = storm.letters - storm.expected_letters
+        storm.surprises = why_dead(ground.cloud, ground.ids(cast), unexpected)
         cast.mend()
         ground.cloud.sandbox.delete("/faults").raise_for_status()
         _replay(ground, cast, storm.letters)
@@ -228,6 +241,7 @@ def _disturbances(ground: Ground, cast: Cast, storm: Storm) -> list[tuple[float,
         (0.10, "subscriptions lost", lambda: errands.lose_subscriptions(cast)),
         (0.12, "schedules fired", lambda: errands.fire_schedules(cloud, ground.registry, ground.now)),
         (0.25, "emulator restarted, its queues empty", ground.emulator.restart),
+        (0.35, "backfills started", lambda: errands.start_backfills(cast)),
         (0.45, "Postgres restarted", lambda: restart("postgres")),
         (0.50, "rubbish in a queue", rubbish),
         (0.55, "Valkey restarted", lambda: restart("valkey")),
@@ -249,16 +263,17 @@ def _letters_of(ground: Ground, cast: Cast, kinds: set[Poison]) -> Letters:
     )
 
 
-def _used_up_schedules(ground: Ground, cast: Cast) -> Letters:
-    """Scheduled runs that asked the shop whose token is refused, and those whose attempts were all used up.
+def _used_up(ground: Ground, cast: Cast) -> Letters:
+    """Scheduled runs that asked the shop whose token is refused, and sweeps whose attempts were all used up.
 
-    A schedule's task asks its provider several times a run, so that with every tenth call failing and functions dying
-    it may end as a dead letter by right. It is replayed with the rest. No webhook's run is let off like this.
+    A schedule's task and a backfill ask their provider several times a run, so that with every tenth call failing and
+    functions dying they may end as a dead letter by right. They are replayed with the rest. No webhook's run is let
+    off like this.
     """
     numbers = {tenant.id: number for number, tenant in enumerate(cast.tenants)}
     return Counter(
         (numbers[row["tenant_id"]], row["task"], row["cause"])
-        for row in ground.cloud.query(_ENDED_SCHEDULES, list(numbers))
+        for row in ground.cloud.query(_ENDED_SWEEPS, list(numbers))
         if row["error_class"] == "CredentialsRejectedError"
         or row["attempts"] >= ground.registry.get(row["task"]).retry.attempts
     )

@@ -68,6 +68,11 @@ SELECT task, cause, entity, bool_or(state = 'succeeded') AS succeeded FROM (
 _ACCEPTED = "SELECT topic, event_id, state FROM webhook_inbox WHERE tenant_id = %s ORDER BY event_id"
 _DEAD = "SELECT tenant_id, task, cause, error_class FROM dead_letter WHERE state = 'open' AND tenant_id = ANY (%s)"
 
+_ERRORS = """
+SELECT a.number, a.error_class, a.message FROM task_attempt a JOIN task_run r USING (tenant_id, run_id)
+WHERE r.tenant_id = %s AND r.task = %s AND r.cause = %s ORDER BY a.number
+"""
+
 Row = tuple[str, ...]
 PLATFORM = UUID(int=0)
 
@@ -149,6 +154,17 @@ def dead_letters(cloud: Cloud, tenants: Sequence[UUID]) -> Counter[tuple[int | N
     }
     rows = cloud.query(_DEAD, list(numbers))
     return Counter((numbers[row["tenant_id"]], row["task"], row["cause"]) for row in rows)
+
+
+def why_dead(
+    cloud: Cloud, tenants: Sequence[UUID], letters: Iterable[tuple[int | None, str, str]]
+) -> list[str]:
+    """What each attempt of a dead letter ended with."""
+    told = []
+    for number, task, cause in letters:
+        tenant = PLATFORM if number is None else tenants[number]
+        told += [f"{task} {cause}: {dict(row)}" for row in cloud.query(_ERRORS, tenant, task, cause)]
+    return told
 
 
 def lying_messages(cloud: Cloud) -> dict[str, int]:

@@ -66,7 +66,7 @@ def test_no_webhook_is_lost_and_every_table_ends_alike(calm: Tables, storm: Stor
 
 
 def test_dead_letters_are_exactly_the_poisoned(storm: Storm) -> None:
-    assert storm.letters == storm.expected_letters
+    assert storm.letters == storm.expected_letters, briefly(storm.surprises)
 
 
 def test_what_was_mended_is_replayed_and_the_rest_stays(storm: Storm) -> None:
