@@ -175,6 +175,7 @@ def run_without_postgres(ground: Ground, scenario: Scenario, seconds: float) -> 
         load.join()
         errands.lose_subscriptions(cast)
         errands.fire_schedules(ground.cloud, ground.registry, ground.now)
+        errands.start_backfills(cast)
         ground.drain(scenario.size.patience_s)
     return answers, read_tables(ground.cloud, ground.ids(cast))
 
