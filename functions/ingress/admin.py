@@ -22,7 +22,7 @@ from ingress.removal import list_privacy_requests, remove_tenant
 from ingress.replay import ReplayFilter, replay
 from ingress.runs import find_runs, queue_state
 from tradewind.clock import SystemClock
-from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
+from tradewind.contracts.shopify import endpoint_for, topics_for
 from tradewind.errors import InvalidPayloadError
 from tradewind.integrations.shopify.provider import shopify_of
 from tradewind.loglines import log_line
@@ -120,7 +120,7 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
         tenant = _write_tenant(session, asked)
         _store(platform, session, tenant.id, "shopify", asked.app, asked.credentials)
         shop = shopify_of(platform.settings, tenant, session, SystemClock())
-        present, subscribed = _subscribe(shop, asked)
+        present, subscribed = _subscribe(shop, asked, tenant.settings)
         page = shop.list_orders(updated_from=None, updated_to=None, cursor=None, limit=1)
     log_line("info", "tenant registered", tenant_id=tenant.id, slug=tenant.slug, subscribed=len(subscribed))
     return {
@@ -133,12 +133,14 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _subscribe(shop: Shopify, asked: RegisterTenant) -> tuple[list[str], list[str]]:
+def _subscribe(
+    shop: Shopify, asked: RegisterTenant, settings: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
     """Topics that the shop delivers to our address already, and those that it was asked for now."""
     uri = endpoint_for(asked.webhook_url or "", asked.app)
     listed = shop.list_webhook_subscriptions()
     present = {item.topic for item in listed if asked.webhook_url is None or item.uri == uri}
-    wanted = SUBSCRIBED_TOPICS if asked.webhook_url else ()
+    wanted = topics_for(settings) if asked.webhook_url else ()
     subscribed = [topic for topic in wanted if topic not in present]
     for topic in subscribed:
         shop.create_webhook_subscription(topic, uri)

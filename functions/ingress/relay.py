@@ -17,6 +17,7 @@ from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
 _BATCH = 500
+_OURS = "tradewind"
 
 _UNSENT = """
 SELECT * FROM outbox WHERE state = 'ready' AND created_at < clock_timestamp() - %(age)s::interval
@@ -145,10 +146,11 @@ class Relay:
         return len(self._session.call(_ABANDONED, {"age": age}))
 
     def route_waiting(self) -> int:
-        """Webhooks that were kept before any task was there for them."""
+        """Webhooks that were kept before any task was there for them, and events that our own tasks have told."""
         routed_topics = [
             (provider, topic) for provider, topics in self._manifest.routes.items() for topic in topics
         ]
+        routed_topics += [(_OURS, event) for event in self._manifest.events]
         asked = {
             "providers": [provider for provider, _ in routed_topics],
             "topics": [topic for _, topic in routed_topics],
@@ -156,7 +158,11 @@ class Relay:
         }
         routed = 0
         for row in self._session.call(_UNROUTED, asked):
-            tasks = self._manifest.tasks_for(row["provider"], row["topic"])
+            tasks = (
+                self._manifest.events[row["topic"]]
+                if row["provider"] == _OURS
+                else self._manifest.tasks_for(row["provider"], row["topic"])
+            )
             messages = [self._message(row, task) for task in tasks]
             ready = self._session.call(
                 _ROUTE,
@@ -173,15 +179,19 @@ class Relay:
 
     def _message(self, row: Mapping[str, Any], task: str) -> dict[str, Any]:
         body = json.loads(bytes(row["body"])) if row["body"] is not None else {}
-        entity = entity_of(row["topic"], body) if body else row["event_id"]
+        about, ours = self._manifest.tasks[task], row["provider"] == _OURS
+        if ours:
+            entity = str(body.get(about["entity"]) or row["event_id"])
+        else:
+            entity = entity_of(row["topic"], body) if body else row["event_id"]
         return {
             "tenant_id": str(row["tenant_id"]),
             "key": message_key(row["tenant_id"], row["provider"], row["app"], row["event_id"], task),
             "task": task,
             "lane": "live",
-            "shard": shard_of(entity, int(self._manifest.tasks[task]["cap"])),
+            "shard": shard_of(entity, int(about["cap"])),
             "cause": row["event_id"],
-            "source": "webhook",
+            "source": "event" if ours else "webhook",
             "entity": entity,
             "inbox_id": str(row["inbox_id"]),
             "correlation_id": row["correlation_id"],

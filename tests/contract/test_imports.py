@@ -19,7 +19,13 @@ KERNEL, FUNCTIONS = ROOT / "layers/shared/python", ROOT / "functions"
 DOMAINS = sorted(
     path.name for path in FUNCTIONS.iterdir() if (path / "__init__.py").exists() and path.name != "ingress"
 )
-PURE = ("tradewind.money", "tradewind.ports", "tradewind.errors", "tradewind.contracts.visits")
+PURE = (
+    "tradewind.catalogue",
+    "tradewind.contracts.visits",
+    "tradewind.errors",
+    "tradewind.money",
+    "tradewind.ports",
+)
 FOR_DOMAINS = (*PURE, *(f"tradewind.{name}" for name in ("tasks", "tenancy", "contracts", "clock", "sql")))
 RUNTIME_ONLY = ("tradewind.tasks.runtime", "tradewind.tasks.scope", "tradewind.tasks.worker")
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "core", "misc", "additional"}

@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from commerce.order_sync.workflow import order_sync
 from infra.local.postgres import DatabaseUrls
 from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify
+from tests.played import PlayedShop
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
 from tradewind.clock import SystemClock
@@ -70,6 +71,7 @@ class House:
     settings: Settings
     tenant_id: UUID
     shopify: FakeShopify = field(default_factory=FakeShopify)
+    shop: PlayedShop = field(default_factory=PlayedShop)
     queues: FakeQueues = field(default_factory=FakeQueues)
     payloads: FakePayloads = field(default_factory=FakePayloads)
 
@@ -92,6 +94,7 @@ class House:
         worker = Worker(task, self.process)
         fakes = {
             "shopify": lambda _: self.shopify,
+            "catalogue": lambda _: self.shop.catalogue,
             "machines": lambda _: FakeMachines(self.run_chain),
             "payloads": lambda _: self.payloads,
         }

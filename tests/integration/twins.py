@@ -17,6 +17,7 @@ from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify, an_
 from tests.integration.belongings import LATELY, MADE, contact
 from tests.integration.harness import Context, local_settings
 from tests.integration.world import CHECKED, LINKS, OURS, THEIRS, World
+from tests.played import PlayedShop, a_collection, a_customer, a_level, a_product, a_variant
 from tradewind.aws.client import AwsClient
 from tradewind.clock import SystemClock
 from tradewind.errors import TradewindError
@@ -71,6 +72,7 @@ class Twins:
             self.world.acme: self._shop(OURS),
             self.world.bolt: self._shop(THEIRS),
         }
+        self.played = {self.world.acme: self._play(OURS), self.world.bolt: self._play(THEIRS)}
         self.process = Process(
             settings=self.settings,
             connections=self.connections,
@@ -92,10 +94,25 @@ class Twins:
         shop.put(replace(order, customer=customer, attributes={"visitor_id": f"text-{number}"}))
         return shop
 
+    def _play(self, number: int) -> PlayedShop:
+        """A shop of one product, customer, level and collection, each with the tenant's own number and texts."""
+        shop = PlayedShop(f"t-{number}.myshopify.com")
+        variant = a_variant(number, 1, at=LATELY, id=number, inventory_item_id=number)
+        shop.put(
+            "products",
+            a_product(number, at=LATELY, title=f"only-{number}-product") | {"variants": [variant]},
+        )
+        shop.put("customers", a_customer(number, at=LATELY, first_name=f"only-{number}-name"))
+        shop.put("locations", {"id": number, "name": f"only-{number}-place"})
+        shop.put("levels", a_level(number, number, 5, LATELY))
+        shop.put("collections", a_collection(number, [number], at=LATELY, title=f"only-{number}-collection"))
+        return shop
+
     def runtime(self, task: Task) -> Runtime:
         runtime = Runtime(task, self.process, Context(left=task.timeout + timedelta(seconds=1)))
         fakes = {
             "shopify": lambda scope: self.shops[scope.tenant.id],
+            "catalogue": lambda scope: self.played[scope.tenant.id].catalogue,
             "machines": lambda _: FakeMachines(self._run_chain),
             "payloads": lambda _: self.payloads,
         }

@@ -38,9 +38,12 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("review_email_queue", "state"): "scheduled",
     ("order_discrepancies", "kind"): "missing",
     ("orders", "net_cents"): 0,
+    ("products", "status"): "active",
+    ("bulk_operations", "kind"): "products",
+    ("inventory_discrepancies", "kind"): "missing",
 }
 """Columns whose check refuses the plain value of their type."""
-LINKS = {"shopify_customer_id", "shopify_order_id", "visitor_id"}
+LINKS = {"shopify_customer_id", "shopify_order_id", "shopify_inventory_item_id", "visitor_id"}
 """Optional columns by which queries find rows."""
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

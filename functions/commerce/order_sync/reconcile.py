@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from commerce.order_sync.payloads import Reconciliation
 from commerce.order_sync.repository import Orders
-from tradewind.contracts.shopify import SUBSCRIBED_TOPICS, endpoint_for
+from tradewind.contracts.shopify import endpoint_for, topics_for
 from tradewind.ports import OrderUpdate, Shopify
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -66,7 +66,9 @@ def restore_subscriptions(shopify: Shopify, db: TenantDb, tenant: Tenant) -> int
         return None
     uri = endpoint_for(base, tenant.app)
     present = [item for item in shopify.list_webhook_subscriptions() if item.uri == uri]
-    missing = [topic for topic in SUBSCRIBED_TOPICS if topic not in {item.topic for item in present}]
+    missing = [
+        topic for topic in topics_for(tenant.settings) if topic not in {item.topic for item in present}
+    ]
     present += [shopify.create_webhook_subscription(topic, uri) for topic in missing]
     with db.begin() as tx:
         Orders(tx).save_registrations(tenant.shop_domain, present)

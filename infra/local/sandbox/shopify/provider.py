@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +15,10 @@ from graphql import GraphQLError
 from infra.local.sandbox.faults import Fault
 from infra.local.sandbox.provider import Target
 from infra.local.sandbox.shopify.bucket import PLANS, Bucket
+from infra.local.sandbox.shopify.bulk import Plan
+from infra.local.sandbox.shopify.catalogue import KINDS
 from infra.local.sandbox.shopify.cost import MAX_QUERY_COST
-from infra.local.sandbox.shopify.execution import prepare, run
+from infra.local.sandbox.shopify.execution import prepare, read_whole, run
 from infra.local.sandbox.shopify.shop import Shop
 from infra.local.sandbox.shopify.tokens import RefusedError, TokenBook
 from infra.local.sandbox.wire import Reply, Request, json_reply, refusal
@@ -52,6 +55,8 @@ class ShopifyProvider:
                 return self._refresh(shop.lower(), request), 0.0
             case (shop, "admin", "api", version, "graphql.json") if request.method == "POST":
                 return self._graphql(shop.lower(), version, request)
+            case (shop, "bulk", name) if request.method == "GET":
+                return self._bulk_result(shop.lower(), name.removesuffix(".jsonl"), request), 0.0
         return json_reply(404, {"errors": "Not Found"}), 0.0
 
     def fail(self, fault: Fault, request: Request, rest: tuple[str, ...]) -> Reply:
@@ -65,6 +70,21 @@ class ShopifyProvider:
             requested = costs.requested(_graphql_document(request).get("variables") or {}) if costs else 10.0
             return _throttled(bucket, requested)
         return Reply(500, b"<html><body>Internal Server Error</body></html>", {"content-type": "text/html"})
+
+    def _bulk_result(self, shop: str, number: str, request: Request) -> Reply:
+        """A finished operation's file, or a range of it."""
+        operation = self._shop(shop).bulk.operations.get(number)
+        if operation is None or operation.is_open:
+            return Reply(404)
+        content = operation.content
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+        if asked is None:
+            return Reply(200, content, {"content-type": "application/jsonl"})
+        start, end = int(asked[1]), min(int(asked[2]) + 1, len(content))
+        if start >= len(content):
+            return Reply(416)
+        headers = {"content-range": f"bytes {start}-{end - 1}/{len(content)}"}
+        return Reply(206, content[start:end], {"content-type": "application/jsonl", **headers})
 
     def _refresh(self, shop: str, request: Request) -> Reply:
         try:
@@ -90,6 +110,7 @@ class ShopifyProvider:
             return json_reply(
                 400, {"errors": {"query": "Required parameter missing or invalid"}}, headers
             ), 0.0
+        self._shop(shop).base = f"http://{request.headers.get('host', '')}/shopify/{shop}"
         reply, cost = self._execute(shop, document)
         return replace(reply, headers={**reply.headers, **headers}), cost
 
@@ -119,7 +140,9 @@ class ShopifyProvider:
             answer["errors"] = _error_list(errors)
         return replace(json_reply(200, answer), remark="errors" if errors else ""), actual
 
-    def control(self, request: Request, rest: tuple[str, ...]) -> Reply:
+    def control(  # noqa: PLR0911 - an answer for each thing that can be controlled
+        self, request: Request, rest: tuple[str, ...]
+    ) -> Reply:
         match (request.method, *rest):
             case (_, shop, "orders", *more):
                 return self._control_orders(shop.lower(), more, request)
@@ -133,7 +156,11 @@ class ShopifyProvider:
             case ("DELETE", shop, "subscriptions"):
                 deleted = self._shop(shop.lower()).unsubscribe(request.query.get("topic"))
                 return json_reply(200, {"deleted": deleted})
-        known = "orders, POST tokens, PUT plan, GET or DELETE subscriptions"
+            case (_, shop, "bulk", *more):
+                return self._control_bulk(shop.lower(), more, request)
+            case ("PUT" | "DELETE", shop, kind, *more) if kind in KINDS:
+                return self._control_catalogue(shop.lower(), kind, more, request)
+        known = f"orders, bulk, {', '.join(KINDS)}, POST tokens, PUT plan, GET or DELETE subscriptions"
         return refusal(
             404, f"{request.method} {'/'.join(rest)} is unknown; below shopify/{{shop}}/ are {known}"
         )
@@ -164,6 +191,37 @@ class ShopifyProvider:
             return json_reply(200, {"deleted": int(known.delete_order(more[0]))})
         return refusal(405, "PUT, GET or DELETE an order")
 
+    def _control_catalogue(self, shop: str, kind: str, more: Sequence[str], request: Request) -> Reply:
+        """``PUT {"products": [...]}`` in the words of webhooks, ``DELETE .../{number}``."""
+        state = self._shop(shop).catalogue
+        if request.method == "DELETE" and more:
+            return json_reply(200, {"deleted": int(state.delete(kind, more[0]))})
+        listed = _object(request).get(kind)
+        if request.method != "PUT" or not isinstance(listed, list):
+            raise ValueError(f'PUT {{"{kind}": [...]}}, or DELETE one by its number')
+        for rest in listed:
+            state.put(kind, rest)
+        return json_reply(200, {kind: len(listed)})
+
+    def _control_bulk(self, shop: str, more: Sequence[str], request: Request) -> Reply:
+        """``PUT`` how operations end, ``GET`` them, ``POST {number}/finish`` one now: the webhook's body."""
+        bulk = self._shop(shop).bulk
+        match (request.method, *more):
+            case ("PUT",):
+                bulk.plan = Plan.read(_object(request))
+                return json_reply(200, {"outcome": bulk.plan.outcome})
+            case ("GET",):
+                base = self._shop(shop).base
+                return json_reply(
+                    200, {"operations": [bulk.node(each, base) for each in bulk.operations.values()]}
+                )
+            case ("POST", number, "finish") if number in bulk.operations:
+                operation = bulk.operations[number]
+                if operation.is_open:
+                    bulk.finish(operation)
+                return json_reply(200, bulk.webhook(operation))
+        return refusal(404, "PUT a plan, GET operations, or POST {number}/finish")
+
     def _control_plan(self, shop: str, document: Mapping[str, Any]) -> Reply:
         """``{"plan": "plus"}`` for a shop; the shop ``*`` stands for all."""
         plan = str(document.get("plan"))
@@ -180,6 +238,8 @@ class ShopifyProvider:
         return {
             domain: {
                 "orders": len(shop.orders),
+                "products": len(shop.catalogue.products),
+                "customers": len(shop.catalogue.customers),
                 "subscriptions": len(shop.subscriptions),
                 "points": f"{self._bucket(domain).available:.0f} of {self._bucket(domain).maximum:.0f}",
             }
@@ -188,7 +248,11 @@ class ShopifyProvider:
 
     def save(self) -> Any:
         return {
-            domain: {"orders": shop.orders, "subscriptions": shop.subscriptions}
+            domain: {
+                "orders": shop.orders,
+                "subscriptions": shop.subscriptions,
+                "catalogue": shop.catalogue.save(),
+            }
             for domain, shop in self._shops.items()
         }
 
@@ -198,6 +262,7 @@ class ShopifyProvider:
             for number, order in kept["orders"].items():
                 shop.put_order(number, order)
             shop.subscriptions = list(kept["subscriptions"])
+            shop.catalogue.load(kept.get("catalogue", {}))
 
     def reset(self) -> None:
         self._shops.clear()
@@ -206,7 +271,7 @@ class ShopifyProvider:
         self._restore_per_second = _STANDARD
 
     def _shop(self, domain: str) -> Shop:
-        return self._shops.setdefault(domain, Shop(domain))
+        return self._shops.setdefault(domain, Shop(domain, read_whole))
 
     def _book(self, domain: str) -> TokenBook:
         return self._tokens.setdefault(domain, TokenBook(self._clock))

@@ -5,11 +5,13 @@ none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra.local.sandbox.shopify.bulk import BulkOperations
+from infra.local.sandbox.shopify.catalogue import CatalogueState
 from infra.local.sandbox.shopify.orders import order_node
 
 _SAMPLE_BASE = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -24,10 +26,15 @@ class Shop:
     shape.
     """
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, read_whole: Callable[[Shop, str], Mapping[str, Any]]) -> None:
+        """``read_whole`` runs a query without page sizes over a shop, for bulk operations."""
         self.domain = domain
+        self.bulk = BulkOperations(lambda query: read_whole(self, query))
         self.orders: dict[str, Rest] = {}
         self.subscriptions: list[Node] = []
+        self.catalogue = CatalogueState()
+        self.base = ""
+        """Where this shop is served: its files' addresses begin with it."""
         self._nodes: dict[str, Node] = {}
         self._by_id: dict[str, dict[str, Node]] = {}
 
@@ -58,8 +65,10 @@ class Shop:
 
     def find_node(self, gid: str, kind: str | None) -> Node | None:
         """The order or refund with this global id."""
-        node = self._nodes.get(gid) or next(
-            (parts[gid] for parts in self._by_id.values() if gid in parts), None
+        node = (
+            self._nodes.get(gid)
+            or self.catalogue.nodes.get(gid)
+            or next((parts[gid] for parts in self._by_id.values() if gid in parts), None)
         )
         if node is None and not self._nodes and self._sample()["id"] == gid:
             node = self._sample()

@@ -9,8 +9,24 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from tradewind.contracts.catalogue import (
+    CustomerChanged,
+    InventoryLow,
+    ProductDeleted,
+    ProductSyncRequested,
+    SegmentsChanged,
+)
 from tradewind.contracts.touchpoints import TouchpointRecorded
 
 EVENTS: Mapping[str, type[BaseModel]] = {
+    "product.sync": ProductSyncRequested,
     "touchpoint.recorded": TouchpointRecorded,
 }
+
+PUBLISHED: Mapping[str, type[BaseModel]] = {
+    "customer.segments-changed": SegmentsChanged,
+    "customer.welcome": CustomerChanged,
+    "inventory.low": InventoryLow,
+    "product.deleted": ProductDeleted,
+}
+"""What our own tasks tell. It is kept for thirty days, and handed to a task that names the type once there is one."""

@@ -75,12 +75,22 @@ class Transport:
         """Post ``body`` as JSON. Raises ProviderUnavailableError, or MisconfiguredError for an unusable
         URL.
         """
-        if self._before_request is not None:
-            self._before_request()
         content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         sent_headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+        return self._send(provider, "POST", url, sent_headers, content)
+
+    def get_range(self, provider: str, url: str, offset: int, length: int) -> Answer:
+        """Get ``length`` bytes from ``offset`` on, fewer at the end. Raises what ``post_json`` raises."""
+        sent_headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
+        return self._send(provider, "GET", url, sent_headers, None)
+
+    def _send(
+        self, provider: str, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Answer:
+        if self._before_request is not None:
+            self._before_request()
         try:
-            response = self._http.post(url, content=content, headers=sent_headers)
+            response = self._http.request(method, url, content=content, headers=headers)
         except _UNUSABLE_REQUEST as error:
             raise MisconfiguredError(
                 f"{provider}: unusable request to {url}: {type(error).__name__}"

@@ -338,6 +338,24 @@ LANGUAGE sql AS $$
     ON CONFLICT (tenant_id, schedule) DO UPDATE SET due_at = least(d.due_at, excluded.due_at);
 $$;
 
+-- Tell events of the platform's own: [{"type": "inventory.low", "key": "...", "correlation_id": "...", "payload": {...}}].
+-- They are kept beside what comes in, once per key, in the transaction that made them true; the relay hands them to the
+-- tasks that wait for their type, and those that no task waits for yet it keeps until one does.
+CREATE FUNCTION publish_events(p_events jsonb) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    INSERT INTO webhook_inbox (provider, app, event_id, topic, shop, state, correlation_id, body)
+    SELECT 'tradewind', 'default', e.type || ':' || e.key, e.type, '', 'unrouted', e.correlation_id,
+           convert_to(e.payload::text, 'UTF8')
+    FROM jsonb_to_recordset(p_events) e (type text, key text, correlation_id text, payload jsonb)
+    ON CONFLICT (tenant_id, app, provider, event_id) DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
 -- A tenant's id from its slug, for a run that a person starts. Says nothing else about the tenant.
 CREATE FUNCTION tenant_id_of(p_slug text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public

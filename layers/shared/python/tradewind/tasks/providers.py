@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
 from tradewind.ports import MachineStarter, PayloadStore, Shopify, TenantDirectory
 from tradewind.tasks.run import Outbox, Run
@@ -45,6 +46,7 @@ class Provider:
 
 
 _SCOPE = "tradewind.tasks.scope"
+_SHOP = frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET})
 PROVIDERS: Mapping[Any, Provider] = {
     Clock: Provider(f"{_SCOPE}:clock"),
     Run: Provider(f"{_SCOPE}:run", frozenset({Need.DATABASE})),
@@ -57,6 +59,7 @@ PROVIDERS: Mapping[Any, Provider] = {
     MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
     Shopify: Provider(
         "tradewind.integrations.shopify.provider:shopify",
-        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
+        _SHOP,
     ),
+    Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
 }

@@ -53,6 +53,7 @@ class Continuation:
 
     checkpoint: Mapping[str, Any]
     state: str
+    due_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -109,11 +110,13 @@ class Run:
         self.save(checkpoint)
         self.checkpoint = checkpoint
 
-    def continue_with(self, checkpoint: Mapping[str, Any]) -> Continuation:
-        """Return this to hand the same run to a new message, with its progress."""
+    def continue_with(self, checkpoint: Mapping[str, Any], *, due_at: datetime | None = None) -> Continuation:
+        """Return this to hand the same run to a new message, with its progress; not before ``due_at`` where it
+        waits for something.
+        """
         if self.hops >= MAX_HOPS:
             raise TerminalError(f"run was handed on {self.hops} times; it does not come to an end")
-        return Continuation(checkpoint, "retrying")
+        return Continuation(checkpoint, "retrying", due_at)
 
     def start_child(self, target: Target, step: str, payload: BaseModel) -> None:
         """Start a child through the outbox. ``step`` names it within this run; a second of that name is the same."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -185,6 +185,12 @@ class Transaction:
         with _translated(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def copy_text(self, statement: str, pieces: Iterable[bytes]) -> None:
+        """The same for what lies in COPY's own format already."""
+        with _translated(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for piece in pieces:
+                copy.write(piece)
 
 
 class Session:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
-from typing import Any, Protocol
 
-from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RateLimitedError, TerminalError
+from tradewind.errors import InvalidPayloadError, RateLimitedError, TerminalError
 from tradewind.integrations.shopify import queries
-from tradewind.integrations.shopify.answers import (
-    PROVIDER,
-    messages_of,
-    read_data,
-    read_document,
-    read_throttle,
-    refuse_user_errors,
-)
+from tradewind.integrations.shopify.admin_api import AdminApi, CostLimiter, TokenSource
+from tradewind.integrations.shopify.answers import messages_of, refuse_user_errors
 from tradewind.integrations.shopify.models import (
     Fulfillment,
     Identified,
@@ -34,31 +26,11 @@ from tradewind.integrations.shopify.models import (
     gid,
     read,
 )
-from tradewind.integrations.transport import Answer, Transport
+from tradewind.integrations.transport import Transport
 from tradewind.ports import OrderPage, OrderUpdate, ShopifyOrder, UpdatePage, WebhookSubscription
 
 _MOST_ORDERS = 100
 _ALREADY_SUBSCRIBED = "already been taken"
-
-
-class CostLimiter(Protocol):
-    """The shop's bucket of points, shared by all workers."""
-
-    def acquire(self, cost: int) -> None:
-        """Take ``cost`` points or raise RateLimitedError."""
-
-    def report(self, available: float, maximum: float, restore_per_second: float) -> None:
-        """Learn the bucket as Shopify sees it after a call."""
-
-
-class TokenSource(Protocol):
-    """The shop's access token."""
-
-    def access_token(self) -> str:
-        """A token that should be valid."""
-
-    def refresh(self, rejected: str) -> str:
-        """Another token than ``rejected``, renewed under a per-shop lock. Raises CredentialsRejectedError."""
 
 
 class _RefundList(Wire):
@@ -104,14 +76,17 @@ class ShopifyClient:
         limiter: CostLimiter,
         tokens: TokenSource,
     ) -> None:
-        self._shop = shop
-        self._url = f"{base_url.rstrip('/')}/admin/api/{api_version}/graphql.json"
-        self._transport = transport
-        self._limiter = limiter
-        self._tokens = tokens
+        self._api = AdminApi(
+            shop,
+            base_url=base_url,
+            api_version=api_version,
+            transport=transport,
+            limiter=limiter,
+            tokens=tokens,
+        )
 
     def find_order(self, order_id: int) -> ShopifyOrder | None:
-        data = self._call(queries.FIND_ORDER, {"id": gid("Order", order_id)})
+        data = self._api.call(queries.FIND_ORDER, {"id": gid("Order", order_id)})
         return None if data.get("order") is None else self._whole(read(Order, data["order"], "order"))
 
     def list_orders(
@@ -124,12 +99,12 @@ class ShopifyClient:
         """
         if not 1 <= limit <= _MOST_ORDERS:
             raise ValueError(f"limit is {limit}; ask for 1 to {_MOST_ORDERS} orders")
-        search = _search(updated_from, updated_to)
+        search = search_updated(updated_from, updated_to)
         found: list[ShopifyOrder] = []
         while True:
             first = min(limit - len(found), queries.ORDERS_PER_CALL)
             try:
-                data = self._call(queries.LIST_ORDERS, {"first": first, "after": cursor, "query": search})
+                data = self._api.call(queries.LIST_ORDERS, {"first": first, "after": cursor, "query": search})
                 page = read(_OrderConnection, data.get("orders"), "orders")
                 found.extend([self._whole(order) for order in page.nodes])
             except RateLimitedError:
@@ -146,8 +121,8 @@ class ShopifyClient:
         """A page of at most ``limit`` (<= 250) orders' last changes, both bounds included."""
         if not 1 <= limit <= queries.MAX_UPDATES:
             raise ValueError(f"limit is {limit}; ask for 1 to {queries.MAX_UPDATES} updates")
-        variables = {"first": limit, "after": cursor, "query": _search(updated_from, updated_to)}
-        data = self._call(queries.LIST_ORDER_UPDATES, variables)
+        variables = {"first": limit, "after": cursor, "query": search_updated(updated_from, updated_to)}
+        data = self._api.call(queries.LIST_ORDER_UPDATES, variables)
         page = read(_UpdateConnection, data.get("orders"), "orders")
         updates = tuple(OrderUpdate(stamp.number, stamp.updated_at) for stamp in page.nodes)
         return UpdatePage(updates, page.page_info.next_cursor)
@@ -159,7 +134,7 @@ class ShopifyClient:
         found: list[ShopifyOrder] = []
         for start in range(0, len(order_ids), queries.ORDERS_PER_CALL):
             ids = [gid("Order", number) for number in order_ids[start : start + queries.ORDERS_PER_CALL]]
-            nodes = self._call(queries.LIST_ORDERS_BY_ID, {"ids": ids}).get("nodes")
+            nodes = self._api.call(queries.LIST_ORDERS_BY_ID, {"ids": ids}).get("nodes")
             if not isinstance(nodes, list):
                 raise InvalidPayloadError("nodes", "missing from Shopify's answer")
             found.extend(
@@ -173,7 +148,7 @@ class ShopifyClient:
         found: list[Subscription] = []
         cursor: str | None = None
         while True:
-            data = self._call(queries.LIST_SUBSCRIPTIONS, {"after": cursor})
+            data = self._api.call(queries.LIST_SUBSCRIPTIONS, {"after": cursor})
             page = read(SubscriptionPage, data.get("webhookSubscriptions"), "webhookSubscriptions")
             found.extend(page.nodes)
             cursor = page.page_info.next_cursor
@@ -185,7 +160,7 @@ class ShopifyClient:
         is.
         """
         variables = {"topic": topic.upper().replace("/", "_").replace(".", "_"), "uri": uri}
-        data = self._call(queries.CREATE_SUBSCRIPTION, variables)
+        data = self._api.call(queries.CREATE_SUBSCRIPTION, variables)
         created = data.get("webhookSubscriptionCreate")
         if not isinstance(created, dict):
             raise InvalidPayloadError("webhookSubscriptionCreate", "missing from Shopify's answer")
@@ -211,7 +186,7 @@ class ShopifyClient:
     def _all_lines(self, order: Order) -> tuple[Line, ...]:
         lines, cursor = list(order.line_items.nodes), order.line_items.page_info.next_cursor
         while cursor is not None:
-            data = self._call(queries.ORDER_LINES, {"id": order.id, "after": cursor})
+            data = self._api.call(queries.ORDER_LINES, {"id": order.id, "after": cursor})
             page = read(_OrderLines, data.get("order"), "order").line_items
             lines.extend(page.nodes)
             cursor = page.page_info.next_cursor
@@ -220,7 +195,7 @@ class ShopifyClient:
     def _all_refunds(self, order: Order) -> tuple[Refund, ...]:
         if len(order.refunds) < queries.REFUNDS_IN_ORDER:
             return order.refunds
-        data = self._call(queries.ORDER_REFUNDS, {"id": order.id})
+        data = self._api.call(queries.ORDER_REFUNDS, {"id": order.id})
         refunds = read(_RefundList, data.get("order"), "order").refunds
         _refuse_more_than_shopify_gives(order, "refunds", len(refunds), queries.MAX_REFUNDS)
         known = {refund.id: refund for refund in order.refunds}
@@ -233,7 +208,7 @@ class ShopifyClient:
         if first is not None and cursor is None:
             return tuple(lines)
         while True:
-            data = self._call(queries.REFUND_LINES, {"id": refund.id, "after": cursor})
+            data = self._api.call(queries.REFUND_LINES, {"id": refund.id, "after": cursor})
             page = read(_RefundLines, data.get("refund"), "refund").refund_line_items
             lines.extend(page.nodes)
             cursor = page.page_info.next_cursor
@@ -243,34 +218,13 @@ class ShopifyClient:
     def _all_fulfillments(self, order: Order) -> tuple[Fulfillment, ...]:
         if len(order.fulfillments) < queries.FULFILLMENTS_IN_ORDER:
             return order.fulfillments
-        data = self._call(queries.ORDER_FULFILLMENTS, {"id": order.id})
+        data = self._api.call(queries.ORDER_FULFILLMENTS, {"id": order.id})
         fulfillments = read(_FulfillmentList, data.get("order"), "order").fulfillments
         _refuse_more_than_shopify_gives(order, "fulfillments", len(fulfillments), queries.MAX_FULFILLMENTS)
         return fulfillments
 
-    def _call(self, operation: queries.Operation, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """One operation under the shop's limit; a refused token is renewed once."""
-        token = self._tokens.access_token()
-        self._limiter.acquire(operation.cost)
-        answer = self._post(operation, variables, token)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            answer = self._post(operation, variables, self._tokens.refresh(token))
-        document = read_document(answer, self._shop, mutates=operation.mutates)
-        throttle = read_throttle(document)
-        if throttle is not None:
-            self._limiter.report(throttle.available, throttle.maximum, throttle.restore_per_second)
-        return read_data(document, self._shop, mutates=operation.mutates)
 
-    def _post(self, operation: queries.Operation, variables: Mapping[str, Any], token: str) -> Answer:
-        if not token or not token.isascii() or not token.isprintable():
-            raise CredentialsRejectedError(
-                f"{self._shop}: the stored access token is no token; store it again"
-            )
-        body = {"query": operation.text, "variables": variables, "operationName": operation.name}
-        return self._transport.post_json(PROVIDER, self._url, body, {"X-Shopify-Access-Token": token})
-
-
-def _search(updated_from: datetime | None, updated_to: datetime | None) -> str | None:
+def search_updated(updated_from: datetime | None, updated_to: datetime | None) -> str | None:
     """Shopify's search text for update times, both bounds included; Shopify keeps whole seconds."""
     terms: list[str] = []
     if updated_from is not None:

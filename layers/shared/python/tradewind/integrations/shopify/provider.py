@@ -13,6 +13,8 @@ from uuid import uuid4
 from tradewind.clock import Clock
 from tradewind.crash import Point, reached
 from tradewind.errors import MisconfiguredError, NotFoundError, RateLimitedError, RetryableError
+from tradewind.integrations.shopify.admin_api import AdminApi
+from tradewind.integrations.shopify.catalogue_client import CatalogueClient
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport
@@ -50,22 +52,33 @@ def shopify(scope: Scope) -> ShopifyClient:
     return shopify_of(scope.settings, scope.tenant, scope.session, scope.process.clock)
 
 
+def catalogue(scope: Scope) -> CatalogueClient:
+    """The tenant's catalogue. Raises MisconfiguredError where the tenant has no shop."""
+    return CatalogueClient(
+        AdminApi(**_access(scope.settings, scope.tenant, scope.session, scope.process.clock))
+    )
+
+
 def shopify_of(settings: Settings, tenant: Tenant, session: Session, clock: Clock) -> ShopifyClient:
     """A client over one session, whose open transaction is settled before each call."""
+    return ShopifyClient(**_access(settings, tenant, session, clock))
+
+
+def _access(settings: Settings, tenant: Tenant, session: Session, clock: Clock) -> dict[str, Any]:
     if tenant.shop_domain is None:
         raise MisconfiguredError(f"tenant {tenant.slug} has no installed Shopify shop")
     if settings.redis_url is None:
         raise MisconfiguredError("TRADEWIND_REDIS_URL is not set; provider limits need Valkey")
     transport = _transport(settings.provider_timeout).bound_to(session.settle)
     limiter = RateLimiter(_valkey(settings.redis_url))
-    return ShopifyClient(
-        tenant.shop_domain,
-        base_url=settings.shopify_url.format(shop=tenant.shop_domain),
-        api_version=settings.shopify_api_version,
-        transport=transport,
-        limiter=ShopLimiter(limiter, tenant, settings.tenant_requests_per_second, session.settle),
-        tokens=ShopTokens(settings, tenant, session, transport, clock, _valkey(settings.redis_url)),
-    )
+    return {
+        "shop": tenant.shop_domain,
+        "base_url": settings.shopify_url.format(shop=tenant.shop_domain),
+        "api_version": settings.shopify_api_version,
+        "transport": transport,
+        "limiter": ShopLimiter(limiter, tenant, settings.tenant_requests_per_second, session.settle),
+        "tokens": ShopTokens(settings, tenant, session, transport, clock, _valkey(settings.redis_url)),
+    }
 
 
 class ShopLimiter:

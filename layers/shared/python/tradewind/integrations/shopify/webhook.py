@@ -119,22 +119,36 @@ def _instant(name: str, text: str) -> datetime:
 
 
 _LARGEST_ID = 2**63 - 1
+_KINDS = {
+    "orders": "Order",
+    "products": "Product",
+    "customers": "Customer",
+    "collections": "Collection",
+    "inventory_levels": "InventoryLevel",
+    "bulk_operations": "BulkOperation",
+}
 
 
 def entity_of(topic: str, body: Mapping[str, object]) -> str:
     """The id that orders a body's messages: the order's for everything about an order, else the resource's
     own.
 
-    Where the body carries a GraphQL id of the order itself that one counts: numbers above 2**53 may arrive
-    rounded. Compliance bodies have no id; their shop's stands for it. Raises InvalidPayloadError for an id
+    Where the body carries a GraphQL id of the thing itself that one counts: numbers above 2**53 may arrive
+    rounded. A level is its inventory item's.
+
+    Compliance bodies have no id; their shop's stands for it. Raises InvalidPayloadError for an id
     that cannot be.
     """
+    kind = _KINDS.get(topic.split("/", 1)[0])
     gid = body.get("admin_graphql_api_id")
-    if topic.startswith("orders/") and isinstance(gid, str) and gid.startswith("gid://shopify/Order/"):
-        number = gid.rpartition("/")[2]
+    if kind is not None and isinstance(gid, str) and gid.startswith(f"gid://shopify/{kind}/"):
+        number = gid.rpartition("=")[2] if kind == "InventoryLevel" else gid.rpartition("/")[2]
         if number.isascii() and number.isdigit() and 0 < int(number) <= _LARGEST_ID:
             return str(int(number))
-    field = next((name for name in ("order_id", "id", "shop_id") if body.get(name) is not None), "id")
+    field = next(
+        (name for name in ("order_id", "id", "inventory_item_id", "shop_id") if body.get(name) is not None),
+        "id",
+    )
     value = body.get(field)
     if isinstance(value, str) and _TOKEN.fullmatch(value) and len(value) <= _LONGEST:
         if topic.split("/", 1)[0] in ("orders", "refunds", "fulfillments"):

@@ -1,0 +1,75 @@
+"""Events about products, customers and stock: what others may ask for, and what our own tasks tell."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+Id = Annotated[int, Field(gt=0, lt=2**63, strict=True)]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+class ProductSyncRequested(_Event):
+    """``product.sync``: one product, some, a collection's, those changed since, or all with ``full``."""
+
+    product_ids: list[Id] = Field(default=[], max_length=10_000)
+    collection_id: Id | None = None
+    updated_since: AwareDatetime | None = None
+    full: bool = False
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> ProductSyncRequested:
+        if sum(map(bool, (self.product_ids, self.collection_id, self.updated_since, self.full))) != 1:
+            raise ValueError("name product_ids, collection_id, updated_since or full, and one of them")
+        return self
+
+
+class InventorySyncRequested(_Event):
+    """``inventory.sync``: one level, or every level that has changed (all with ``full``)."""
+
+    inventory_item_id: Id | None = None
+    location_id: Id | None = None
+    full: bool = False
+
+    @model_validator(mode="after")
+    def _whole_level(self) -> InventorySyncRequested:
+        if (self.inventory_item_id is None) != (self.location_id is None):
+            raise ValueError("inventory_item_id and location_id name a level together")
+        return self
+
+
+class CustomerChanged(_Event):
+    """``customer.created``, ``customer.updated`` and ``customer.welcome``."""
+
+    customer_id: Id
+    changed_at: AwareDatetime | None = None
+
+
+class SegmentsChanged(_Event):
+    """``customer.segments-changed``."""
+
+    customer_id: Id
+    before: list[str]
+    after: list[str]
+
+
+class ProductDeleted(_Event):
+    """``product.deleted``: Shopify has it no more; what is made of it has to go."""
+
+    product_id: Id
+    deleted_at: datetime
+
+
+class InventoryLow(_Event):
+    """``inventory.low``: a level has fallen below the tenant's threshold; told once until it has recovered."""
+
+    inventory_item_id: Id
+    location_id: Id
+    available: int
+    threshold: int
+    at: datetime
