@@ -38,6 +38,7 @@ def load_of(registry: Registry, settings: StageSettings) -> Load:
         connections=connections
         + (settings.receiver_concurrency or 0)
         + (settings.api_concurrency or 0)
+        + (settings.experiments_concurrency or 0)
         + INGRESS_CONNECTIONS,
         max_connections=settings.max_connections,
     )

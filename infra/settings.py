@@ -67,6 +67,8 @@ class StageSettings:
     receiver_concurrency: int | None = 100
     api_concurrency: int | None = 50
     """What the platform's own API may use at once: a flood of events leaves webhooks and tasks their room."""
+    experiments_concurrency: int | None = 50
+    """The same for the door of A/B tests: what visitors do all over a storefront comes through it."""
 
     database_min_acu: float = 0.5
     database_max_acu: float = 8
@@ -140,6 +142,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             keep_data=False,
             receiver_concurrency=None,
             api_concurrency=None,
+            experiments_concurrency=None,
             **_read_trial(environment),
         )
     if stage == "dev":
@@ -152,6 +155,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             concurrency_reserve=500,
             receiver_concurrency=400,
             api_concurrency=100,
+            experiments_concurrency=200,
             database_min_acu=2,
             database_max_acu=32,
             database_readers=1,

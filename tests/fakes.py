@@ -10,6 +10,7 @@ from typing import Any
 from tradewind.aws.queues import Entry
 from tradewind.errors import NotFoundError, TradewindError
 from tradewind.ports import (
+    CounterSnapshot,
     OrderPage,
     OrderUpdate,
     ShopifyCustomer,
@@ -133,6 +134,23 @@ class FakePayloads:
 
     def list(self, prefix: str, after: str = "") -> Sequence[str]:
         return sorted(key for key in self.kept if key.startswith(prefix) and key > after)[: self.page]
+
+
+@dataclass
+class FakeCounters:
+    """Counters whose snapshots a test gives; what is dropped is gone."""
+
+    snapshots: list[CounterSnapshot] = field(default_factory=list)
+    added: list[tuple[datetime, Mapping[str, int]]] = field(default_factory=list)
+
+    def add(self, hour: datetime, amounts: Mapping[str, int]) -> None:
+        self.added.append((hour, amounts))
+
+    def take(self, before: datetime) -> CounterSnapshot | None:
+        return next((each for each in self.snapshots if each.hour < before), None)
+
+    def drop(self, snapshot: CounterSnapshot) -> None:
+        self.snapshots.remove(snapshot)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from ingress.manifest import load_manifest
 from ingress.operators import Request, Slug, find_tenant
 from ingress.platform import Platform
-from ingress.platform_api.callers import PUBLISH, READ, RUN, SCOPES, hash_of, token_of
+from ingress.platform_api.callers import COLLECT, PUBLISH, READ, RUN, SCOPES, hash_of, token_of
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.loglines import log_line
 
@@ -81,6 +81,10 @@ def create_api_key(platform: Platform, fields: Mapping[str, Any]) -> dict[str, A
     asked = CreateKey.model_validate(fields)
     for scope in asked.scopes:
         _check_target(scope)
+    if COLLECT in asked.scopes and set(asked.scopes) != {COLLECT}:
+        raise InvalidPayloadError(
+            "scopes", f"{COLLECT} stands alone", "it is for pages that everybody can read"
+        )
     key_id, secret = uuid4(), secrets.token_urlsafe(32)
     life = None if asked.expires_in_days is None else timedelta(days=asked.expires_in_days)
     expires_at = None if life is None else datetime.now(UTC) + life
@@ -161,7 +165,7 @@ def _check_target(scope: str) -> None:
     """A scope for something that is not there would never allow anything."""
     action, target = ":".join(scope.split(":")[:2]), ":".join(scope.split(":")[2:])
     manifest = load_manifest()
-    known = {PUBLISH: manifest.events, RUN: manifest.tasks, READ: manifest.tasks}[action]
+    known = {PUBLISH: manifest.events, RUN: manifest.tasks, READ: manifest.tasks, COLLECT: {}}[action]
     if target and target not in known:
         raise InvalidPayloadError("scopes", f"{scope}: there is no {target}", f"known: {', '.join(known)}")
 

@@ -12,7 +12,7 @@ from ingress.platform import Platform, current_platform
 from tradewind.crash import Point, reached
 from tradewind.integrations.shopify.webhook import entity_of
 from tradewind.loglines import count_line, log_line
-from tradewind.retention import LONGEST, TABLES
+from tradewind.retention import AB_EVENTS, LONGEST, TABLES
 from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
@@ -70,6 +70,9 @@ _NEARLY_DUE = """
 SELECT count(*)::integer AS requests FROM privacy_requests
 WHERE state = 'open' AND due_at < clock_timestamp() + %(margin)s
 """
+_KEEP_PARTITIONS = """
+SELECT keep_ab_event_partitions((clock_timestamp() AT TIME ZONE 'UTC')::date, %(kept)s) AS changed
+"""
 DUE_MARGIN = timedelta(days=7)
 """So long before a privacy request must be done it raises an alarm."""
 
@@ -87,6 +90,7 @@ def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             "routed": relay.route_waiting(),
             "released": platform.release(session, limit=2000),
             "purged": relay.purge(),
+            "partitions": relay.keep_partitions(),
             "privacy_due": relay.count_nearly_due(),
         }
     log_line("info", "relay ran", **done)
@@ -204,6 +208,11 @@ class Relay:
         if found:
             count_line("PrivacyRequestsDue", found)
         return found
+
+    def keep_partitions(self) -> int:
+        """Make the coming days' partitions of raw events and let go the old ones; returns how many changed."""
+        changed: int = self._session.call(_KEEP_PARTITIONS, {"kept": AB_EVENTS})[0]["changed"]
+        return changed
 
     def purge(self) -> int:
         """Delete what is older than the retention, a batch of each store at a time."""

@@ -21,6 +21,14 @@ WEBHOOK_ROUTES = ("POST /webhooks/{provider}", "POST /webhooks/{provider}/{app}"
 KEY_ROUTES = ("POST /events/{type}", "POST /tasks/{id}/runs", "GET /runs/{id}")
 """A tenant's applications, by API key."""
 PUBLIC_ROUTES = ("GET /openapi.json",)
+EXPERIMENT_ROUTES = (
+    "POST /ab/events",
+    "GET /ab/assignments",
+    "POST /ab/assignments",
+    "OPTIONS /ab/events",
+    "OPTIONS /ab/assignments",
+)
+"""A storefront's pages, by a key that everybody can read; browsers ask first with OPTIONS."""
 IAM_ROUTES = tuple(route.replace(" /", " /platform/") for route in KEY_ROUTES)
 """The platform's own services, by IAM."""
 LOCAL_API_ID = "tradewind"
@@ -41,7 +49,9 @@ ACCESS_LOG_FIELDS = {
 class HttpApi(Construct):
     """Every route of the deployment, throttled, with access logs."""
 
-    def __init__(self, stack: TradewindStack, receiver: Function, api: Function) -> None:
+    def __init__(
+        self, stack: TradewindStack, receiver: Function, api: Function, experiments: Function
+    ) -> None:
         super().__init__(stack, "http-api")
         self.api = apigateway.CfnApi(
             self,
@@ -53,6 +63,7 @@ class HttpApi(Construct):
         )
         self._connect("receiver", receiver, WEBHOOK_ROUTES, "*/webhooks/*")
         self._connect("api", api, (*KEY_ROUTES, *PUBLIC_ROUTES), "*")
+        self._connect("experiments", experiments, EXPERIMENT_ROUTES, "*/ab/*")
         self._stage(stack)
 
     def _connect(self, name: str, function: Function, routes: Sequence[str], path: str) -> None:

@@ -80,6 +80,17 @@ class IngressStack(TradewindStack):
                 reserved_concurrency=settings.api_concurrency,
             )
         )
+        experiments = self._function(
+            Part(
+                "experiments",
+                "Keeps what A/B tests' visitors do, and tells which variant a visitor sees",
+                timedelta(seconds=8),
+                512,
+                [],
+                database_role="app",
+                reserved_concurrency=settings.experiments_concurrency,
+            )
+        )
         self._function(
             Part(
                 "fan-out", "Turns a schedule into one run per tenant", timedelta(seconds=60), 512, [to_tasks]
@@ -113,9 +124,12 @@ class IngressStack(TradewindStack):
                 [to_tasks, key],
             )
         )
-        api = HttpApi(self, receiver, own_api)
+        api = HttpApi(self, receiver, own_api, experiments)
         CfnOutput(
-            self, "WebhookUrl", value=api.url, description="Base URL of /webhooks, /events, /tasks and /runs"
+            self,
+            "WebhookUrl",
+            value=api.url,
+            description="Base URL of /webhooks, /events, /tasks, /runs and /ab",
         )
         self._relay_schedule(relay)
         if not settings.is_local:

@@ -21,6 +21,7 @@ DOMAINS = sorted(
 )
 PURE = (
     "tradewind.catalogue",
+    "tradewind.contracts.experiments",
     "tradewind.contracts.visits",
     "tradewind.errors",
     "tradewind.money",
@@ -214,7 +215,14 @@ def test_receiver_starts_without_what_is_slow_to_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["ingress.fan_out", "ingress.relay", "ingress.dead_letter_intake", "ingress.intake"]
+    "module",
+    [
+        "ingress.experiments",
+        "ingress.fan_out",
+        "ingress.relay",
+        "ingress.dead_letter_intake",
+        "ingress.intake",
+    ],
 )
 def test_ingress_functions_do_not_import_tasks(module: str) -> None:
     loaded = loaded_by(module)
@@ -226,7 +234,9 @@ def test_platforms_api_reads_schemas_and_imports_no_domain() -> None:
     assert loaded & (HEAVY | set(DOMAINS)) == {"pydantic"}
 
 
-@pytest.mark.parametrize("path", sorted(FUNCTIONS.glob("*/*/tasks.py")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(FUNCTIONS.glob("*/*/*tasks.py")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_task_module_loads_no_client_and_no_other_domain(path: Path) -> None:
     """Clients are imported by the provider of a task that asks for them, in its own process."""
     module = ".".join(path.relative_to(FUNCTIONS).with_suffix("").parts)

@@ -6,7 +6,7 @@ import collections.abc
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from fractions import Fraction
 from itertools import product
@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, SecretStr
+
+from tradewind.contracts.ab_tests import AbTestCreated
 
 LATELY = datetime.now(UTC).replace(microsecond=0)
 """An instant that every task takes for a change of just now."""
@@ -29,6 +31,17 @@ _NAMED: Mapping[str, Any] = {
     "after": lambda _: None,
 }
 """What a name alone says: a document's table, its key and its content, and where a list begins."""
+WHOLE: Mapping[type[BaseModel], Any] = {
+    AbTestCreated: lambda number: {
+        "test_id": f"text-{number}",
+        "name": f"text-{number}",
+        "variants": [
+            {"variant_id": f"text-{number}", "name": f"text-{number}", "is_control": True},
+            {"variant_id": f"other-{number}", "name": f"text-{number}"},
+        ],
+    },
+}
+"""Payloads whose fields depend on each other."""
 _BOUNDS = {"window", "most"}
 """How many of a tenant's own rows are taken, whatever else is asked for."""
 
@@ -61,6 +74,8 @@ def belonging(hint: Any, name: str, number: int) -> Any:  # noqa: C901, PLR0911 
         hints = get_type_hints(hint)
         return hint(**{f.name: belonging(hints[f.name], f.name, number) for f in dataclasses.fields(hint)})
     if issubclass(hint, BaseModel):
+        if hint in WHOLE:
+            return WHOLE[hint](number)
         return {
             field: belonging(about.annotation, field, number) for field, about in hint.model_fields.items()
         }
@@ -88,6 +103,7 @@ def plain(kind: type, name: str, number: int) -> Any:
         SecretStr: f"text-{number}",
         Any: f"text-{number}",
         UUID: UUID(int=MADE + number),
+        date: LATELY.date(),
         datetime: LATELY,
         AwareDatetime: LATELY,
         timedelta: timedelta(days=30),
@@ -111,6 +127,9 @@ def payloads(model: type[BaseModel], number: int) -> Iterator[dict[str, Any]]:
     required ones.
     """
     whole = belonging(model, "payload", number)
+    if model in WHOLE:
+        yield whole
+        return
     choices = {name: _choices(about.annotation) for name, about in model.model_fields.items()}
     named = {name: values for name, values in choices.items() if values}
     for chosen in product(*named.values()):

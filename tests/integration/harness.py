@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from commerce.order_sync.workflow import order_sync
 from infra.local.postgres import DatabaseUrls
-from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify
+from tests.fakes import FakeCounters, FakeMachines, FakePayloads, FakeQueues, FakeShopify
 from tests.played import PlayedShop
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
@@ -74,6 +74,7 @@ class House:
     shop: PlayedShop = field(default_factory=PlayedShop)
     queues: FakeQueues = field(default_factory=FakeQueues)
     payloads: FakePayloads = field(default_factory=FakePayloads)
+    counters: FakeCounters = field(default_factory=FakeCounters)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.urls.app)
@@ -97,6 +98,7 @@ class House:
             "catalogue": lambda _: self.shop.catalogue,
             "machines": lambda _: FakeMachines(self.run_chain),
             "payloads": lambda _: self.payloads,
+            "counters": lambda _: self.counters,
         }
         for name, factory in fakes.items():
             if name in worker._factories:

@@ -17,6 +17,7 @@ from ingress.manifest import Manifest, load_manifest, load_payload_schemas
 from ingress.platform_api.document import describe_api
 from ingress.relay import Relay
 from tests.integration.desk import INGEST, LIMIT, ROLE, TOUCH, Desk
+from tradewind.contracts.events import EVENTS
 from tradewind.tasks.message import run_id_of
 from tradewind.tenancy.database import Connections
 
@@ -185,7 +186,7 @@ def test_bad_payload_is_refused_by_the_path_of_its_fault(
 
 
 def test_what_is_not_there_is_answered_with_what_is(desk: Desk) -> None:
-    assert desk.publish(kind="nobody.knows").body["remedy"] == "known: touchpoint.recorded"
+    assert desk.publish(kind="nobody.knows").body["remedy"] == f"known: {', '.join(sorted(EVENTS))}"
     assert "commerce-sync-order," in desk.run(ORDER, "nobody").body["remedy"]
 
 

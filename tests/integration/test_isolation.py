@@ -10,12 +10,13 @@ import pytest
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from tests.integration.world import AT, OURS, THEIRS, World
+from tests.integration.world import AT, OURS, THEIRS, TODAY, World
 from tradewind.tenancy.database import Connections, Session, TenantDb
 
 pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
 
 PLATFORM_TABLES = {
+    "ab_counter_folds",
     "dead_letter",
     "outbox",
     "pauses",
@@ -42,6 +43,7 @@ def test_each_table_with_a_tenant_forces_row_level_security_by_the_same_rule(wor
     tables = world.read(
         "SELECT relname, relrowsecurity AND relforcerowsecurity AS forced FROM pg_class"
         " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname NOT LIKE '%%yoyo%%'"
+        " AND NOT relispartition"
     )
     assert {row["relname"] for row in tables if not row["forced"]} == WITHOUT_TENANT
     assert {row["relname"] for row in tables if row["forced"]} == set(world.tables)
@@ -57,6 +59,25 @@ def test_each_table_with_a_tenant_forces_row_level_security_by_the_same_rule(wor
         assert all(row["cmd"] == "ALL" for row in own.values())
         assert own.get("platform", {"roles": ["tradewind_platform"]})["roles"] == ["tradewind_platform"]
         assert own.get("directory", {"roles": ["tradewind_owner"]})["roles"] == ["tradewind_owner"]
+
+
+def test_each_partition_has_its_parents_rules_of_its_own(world: World) -> None:
+    """Read directly, a partition does not ask its parent."""
+    partitions = world.read(
+        "SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced,"
+        " (SELECT array_agg(p.policyname || p.qual || p.with_check) FROM pg_policies p WHERE p.tablename = c.relname)"
+        " AS rules FROM pg_class c WHERE c.relispartition AND c.relkind = 'r' ORDER BY 1"
+    )
+    assert len(partitions) >= 7
+    rule = "(tenant_id = current_tenant())"
+    assert [row["relname"] for row in partitions if not row["forced"]] == []
+    assert {tuple(row["rules"]) for row in partitions} == {(f"own_tenant{rule}{rule}",)}
+    [full] = [row["relname"] for row in partitions if row["relname"].endswith(f"{TODAY:%Y%m%d}")]
+    for tenant_id in (world.acme, world.bolt):
+        with world.bound(tenant_id) as app:
+            assert app.execute(f"SELECT tenant_id FROM {full}".encode()).fetchall() == [
+                {"tenant_id": tenant_id}
+            ]
 
 
 def test_tenant_is_part_of_every_key_and_every_reference(world: World) -> None:

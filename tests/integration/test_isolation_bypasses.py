@@ -23,12 +23,18 @@ pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
 TOLD: Mapping[str, tuple[str, str | None]] = {
     "tenant_id_of": ("tenant_id_of('t-2')", "the id of whoever knows the name"),
     "is_paused": ("is_paused(%(bolt)s, 'text-2')", None),
+    "find_collecting_key": (
+        "(SELECT tenant_id FROM find_collecting_key('00000000-0000-0000-0000-0000000003ea', 'secret'))",
+        None,
+    ),
     "fair_bound": ("fair_bound(%(acme)s, 'text-2', 'live', 100, 1)", "a number"),
 }
 """What the application may call of what runs with the owner's rights, with another's values; None: it tells nothing."""
 REFUSED = {
     "find_shop": "find_shop('shopify', 'default', 'text-2')",
     "find_api_key": "find_api_key('00000000-0000-0000-0000-0000000003ea')",
+    "make_ab_event_partition": "make_ab_event_partition(current_date)",
+    "keep_ab_event_partitions": "keep_ab_event_partitions(current_date, interval '1 day')",
     "find_run": "find_run(%(bolt)s, '00000000-0000-0000-0000-0000000003ea')",
 }
 """What it may not call at all."""

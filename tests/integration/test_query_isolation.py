@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from tests.conftest import ROOT
-from tests.integration.world import AT, THEIRS, World
+from tests.integration.world import AT, THEIRS, TODAY, World
 from tradewind.sql import load_queries
 
 pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
@@ -83,6 +83,32 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "key": Jsonb({"run_id": str(UUID(int=1000 + THEIRS))}),
         "content": Jsonb({"result": {}}),
         "most": 0,
+        "test_id": f"text-{THEIRS}",
+        "variant_id": f"text-{THEIRS}",
+        "winner_variant_id": f"text-{THEIRS}",
+        "only_test": f"text-{THEIRS}",
+        "snapshot_id": f"text-{THEIRS}",
+        "found_by": "sync",
+        "variant_ids": [f"text-{THEIRS}"],
+        "metric_names": ["refund_rate"],
+        "priorities": [THEIRS],
+        "amount": 1,
+        "corrected": False,
+        "changed_since": AT - timedelta(days=900),
+        "kept_before": AT + timedelta(days=900),
+        "first_day": TODAY - timedelta(days=900),
+        "last_day": TODAY,
+        "hour_counts": Jsonb(
+            [
+                {
+                    "day": TODAY.isoformat(),
+                    "test_id": f"text-{THEIRS}",
+                    "variant_id": f"text-{THEIRS}",
+                    "metric": "views",
+                    "amount": 1,
+                }
+            ]
+        ),
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
     }

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from commerce.order_sync.workflow import order_sync
-from tests.fakes import FakeMachines, FakePayloads, FakeQueues, FakeShopify, an_order
+from tests.fakes import FakeCounters, FakeMachines, FakePayloads, FakeQueues, FakeShopify, an_order
 from tests.integration.belongings import LATELY, MADE, contact
 from tests.integration.harness import Context, local_settings
 from tests.integration.world import CHECKED, LINKS, OURS, THEIRS, World
@@ -115,6 +115,7 @@ class Twins:
             "catalogue": lambda scope: self.played[scope.tenant.id].catalogue,
             "machines": lambda _: FakeMachines(self._run_chain),
             "payloads": lambda _: self.payloads,
+            "counters": lambda _: FakeCounters(),
         }
         factories = runtime._worker._factories
         factories.update({name: fake for name, fake in fakes.items() if name in factories})

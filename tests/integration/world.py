@@ -41,11 +41,22 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("products", "status"): "active",
     ("bulk_operations", "kind"): "products",
     ("inventory_discrepancies", "kind"): "missing",
+    ("ab_tests", "status"): "running",
+    ("ab_guardrails", "metric"): "refund_rate",
+    ("ab_guardrails", "action"): "warn",
+    ("ab_events", "type"): "page_view",
+    ("ab_test_conversions", "source"): "event",
+    ("ab_metric_discrepancies", "found_by"): "sync",
+    ("ab_findings", "kind"): "guardrail",
+    ("ab_findings", "level"): "warning",
+    ("ab_findings", "action"): "warn",
 }
 """Columns whose check refuses the plain value of their type."""
 LINKS = {"shopify_customer_id", "shopify_order_id", "shopify_inventory_item_id", "visitor_id"}
 """Optional columns by which queries find rows."""
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+TODAY = datetime.now(UTC).date()
+"""A day for which there is a partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ JOIN information_schema.tables t USING (table_schema, table_name)
 WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'
   AND EXISTS (SELECT FROM information_schema.columns x WHERE x.table_schema = 'public'
               AND x.table_name = c.table_name AND x.column_name = 'tenant_id')
+  AND NOT (SELECT relispartition FROM pg_class p WHERE p.oid = c.table_name::regclass)
 ORDER BY c.table_name, c.ordinal_position
 """
 _PARENTS = """
@@ -149,6 +161,8 @@ class World:
             "text": "USD" if column.name == "currency" else f"text-{number}",
             "uuid": UUID(int=1000 + number),
             "timestamptz": AT,
+            "date": TODAY,
+            "float8": 0.5,
             "jsonb": Jsonb({}),
             "bytea": b"secret",
             "_text": [],

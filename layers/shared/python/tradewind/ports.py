@@ -178,6 +178,28 @@ class Shopify(Protocol):
         """Subscribe ``topic`` (``orders/create``) to ``uri``."""
 
 
+@dataclass(frozen=True, slots=True)
+class CounterSnapshot:
+    """An hour's counters, taken away once under an ``id``: whoever adds them elsewhere remembers it."""
+
+    id: str
+    hour: datetime
+    amounts: Mapping[str, int]
+
+
+class HotCounters(Protocol):
+    """A tenant's counters by hour. Every method raises RetryableError where the store does not answer."""
+
+    def add(self, hour: datetime, amounts: Mapping[str, int]) -> None:
+        """Add to the counters of the hour that begins at ``hour``."""
+
+    def take(self, before: datetime) -> CounterSnapshot | None:
+        """The oldest snapshot of hours before; the same again until it is dropped; None where none is left."""
+
+    def drop(self, snapshot: CounterSnapshot) -> None:
+        """Forget a snapshot that was added elsewhere."""
+
+
 class PayloadStore(Protocol):
     """The stage's payloads by key; a tenant's lie below ``tenants/{tenant id}/`` and end after their retention."""
 

@@ -16,8 +16,12 @@ TABLES: Mapping[str, str] = {
     "task_run": "first_started_at",
     "dead_letter": "created_at",
     "schedule_slot": "created_at",
+    "ab_counter_folds": "folded_at",
 }
 """Table -> what its rows' age counts from; they are deleted at ``LONGEST``. Attempts go with their run."""
+
+AB_EVENTS = timedelta(days=30)
+"""Raw events of A/B tests, a partition a day: whole partitions go."""
 
 PAYLOADS = timedelta(days=30)
 """Objects of the payload bucket: large bodies of webhooks and requests, set-aside webhooks, a customer's exports."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from tradewind.contracts.ab_tests import AbTestCreated, AbTestEnded, AbTestStarted
 from tradewind.contracts.catalogue import (
     CustomerChanged,
     InventoryLow,
@@ -19,6 +20,9 @@ from tradewind.contracts.catalogue import (
 from tradewind.contracts.touchpoints import TouchpointRecorded
 
 EVENTS: Mapping[str, type[BaseModel]] = {
+    "ab.testCreated": AbTestCreated,
+    "ab.testEnded": AbTestEnded,
+    "ab.testStarted": AbTestStarted,
     "product.sync": ProductSyncRequested,
     "touchpoint.recorded": TouchpointRecorded,
 }

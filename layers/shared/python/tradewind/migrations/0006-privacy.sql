@@ -239,7 +239,7 @@ BEGIN ATOMIC
     WITH RECURSIVE own AS (
         SELECT c.oid FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relrowsecurity
-          AND c.oid <> 'tenants'::regclass
+          AND NOT c.relispartition AND c.oid <> 'tenants'::regclass
     ), depth (oid, place) AS (
         SELECT oid, 0 FROM own
         UNION ALL

@@ -14,7 +14,7 @@ from typing import Any
 
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
-from tradewind.ports import MachineStarter, PayloadStore, Shopify, TenantDirectory
+from tradewind.ports import HotCounters, MachineStarter, PayloadStore, Shopify, TenantDirectory
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.database import PlatformDb, TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -57,6 +57,7 @@ PROVIDERS: Mapping[Any, Provider] = {
     TenantDirectory: Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
     PayloadStore: Provider(f"{_SCOPE}:payloads", frozenset({Need.PAYLOADS})),
     MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
+    HotCounters: Provider("tradewind.tasks.counting:hot_counters", frozenset({Need.DATABASE, Need.CACHE})),
     Shopify: Provider(
         "tradewind.integrations.shopify.provider:shopify",
         _SHOP,

@@ -78,12 +78,12 @@ REGISTRY = Registry()
 
 
 def discover(functions: Path) -> Registry:
-    """Import every ``<domain>/<feature>/tasks.py`` and ``workflow.py`` below ``functions`` and return the registry.
+    """Import each feature's ``tasks.py``, ``*_tasks.py`` and ``workflow.py`` below ``functions``; return the registry.
 
     ``functions`` must be on the import path. Raises whatever a broken module raises: a task that cannot be imported
     must fail synth and every test.
     """
-    for name in ("tasks.py", "workflow.py"):
+    for name in ("tasks.py", "*_tasks.py", "workflow.py"):
         for path in sorted(functions.glob(f"*/*/{name}")):
             importlib.import_module(".".join(path.relative_to(functions).with_suffix("").parts))
     return REGISTRY

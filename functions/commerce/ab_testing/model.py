@@ -1,0 +1,224 @@
+"""A/B tests, pure: what a test is, how its life goes on, what is counted of it and how counts are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from tradewind.contracts.experiments import WHOLE, Rule
+
+DEFAULT_ZONE = "America/New_York"
+FOLD_GRACE = timedelta(minutes=5)
+"""An hour is closed when it is over for so long: who kept an event in it has counted it by then, or never will."""
+COUNTED = (
+    "visitors",
+    "viewers",
+    "views",
+    "carts",
+    "cart_visitors",
+    "checkouts",
+    "checkout_visitors",
+    "bounces",
+    "errors",
+)
+"""What Valkey counts; purchases and revenue follow from the conversions."""
+
+
+class Status(StrEnum):
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+
+
+class Mode(StrEnum):
+    """``mab`` is epsilon-greedy, the simplest bandit; ``manual`` leaves the weights alone."""
+
+    MANUAL = "manual"
+    MAB = "mab"
+    THOMPSON = "thompson"
+
+
+class Kind(StrEnum):
+    LANDING_PAGE = "landing_page"
+    SHIPPING = "shipping"
+    EMAIL = "email"
+
+
+class Goal(StrEnum):
+    PAGE_VIEW = "page_view"
+    ADD_TO_CART = "add_to_cart"
+    BEGIN_CHECKOUT = "begin_checkout"
+    PURCHASE = "purchase"
+
+
+class Metric(StrEnum):
+    REVENUE = "revenue_per_visitor"
+    RATE = "conversion_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """``weight`` in basis points; a test's sum to 10,000."""
+
+    id: str
+    name: str
+    weight: int
+    is_control: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AbTest:
+    """A test with its variants in their places."""
+
+    id: str
+    name: str
+    status: Status
+    mode: Mode
+    goal: Goal
+    metric: Metric
+    confidence: float
+    variants: tuple[Variant, ...]
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    winner_id: str | None = None
+    optimized_at: datetime | None = None
+
+    @property
+    def control(self) -> Variant:
+        return next(variant for variant in self.variants if variant.is_control)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status is Status.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailRule:
+    """``threshold`` is the relative change against the control that is too much."""
+
+    metric: str
+    threshold: float
+    action: str
+
+
+PRESETS = (
+    GuardrailRule("revenue_per_visitor", -0.10, "stop"),
+    GuardrailRule("conversion_rate", -0.15, "pause"),
+    GuardrailRule("bounce_rate", 0.20, "warn"),
+    GuardrailRule("error_rate", 0.05, "stop"),
+    GuardrailRule("add_to_cart_rate", -0.20, "warn"),
+    GuardrailRule("checkout_rate", -0.15, "pause"),
+    GuardrailRule("refund_rate", 0.50, "warn"),
+)
+"""What is watched where a test names no guardrails of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A test as it is created, its variants in their places."""
+
+    id: str
+    name: str
+    mode: Mode
+    kind: Kind
+    goal: Goal
+    metric: Metric
+    confidence: float
+    zone: str
+    variants: tuple[Variant, ...]
+    rules: tuple[Rule, ...] = ()
+    guardrails: tuple[GuardrailRule, ...] = PRESETS
+    exclusion_group: str | None = None
+    forced_variant_id: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    auto_start: bool = True
+    auto_end: bool = True
+
+
+def equal_weights(variants: int) -> list[int]:
+    """Basis points that sum to 10,000; what does not divide goes to the first."""
+    share, rest = divmod(WHOLE, variants)
+    return [share + rest, *([share] * (variants - 1))]
+
+
+def weights_of(percents: Sequence[float | None]) -> list[int]:
+    """Basis points of weights in percent, equal ones where there are none."""
+    if any(percent is None for percent in percents):
+        return equal_weights(len(percents))
+    weights = [round((percent or 0) * 100) for percent in percents]
+    return [weights[0] + WHOLE - sum(weights), *weights[1:]]
+
+
+def instant_of(local: datetime | None, zone: str) -> datetime | None:
+    """A local time as an instant. One that a clock skips counts from before the change, one that comes twice is the
+    first.
+    """
+    return None if local is None else local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def closed_before(now: datetime, grace: timedelta = FOLD_GRACE) -> datetime:
+    """The end of the last closed hour: everything that was kept before it is counted or lost."""
+    return (now - grace).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something that happened to a variant on a day, so many times."""
+
+    day: date
+    test_id: str
+    variant_id: str
+    metric: str
+    amount: int
+
+
+def read_counts(amounts: Mapping[str, int]) -> list[Count]:
+    """Counters by their fields' names: ``day:test:variant:metric``; what is none of ours is left out."""
+    counts = []
+    for field_name, amount in amounts.items():
+        parts = field_name.split(":")
+        if len(parts) == 4 and parts[3] in COUNTED:  # noqa: PLR2004 - the four parts of a name
+            counts.append(Count(date.fromisoformat(parts[0]), parts[1], parts[2], parts[3], amount))
+    return sorted(counts, key=lambda count: (count.day, count.test_id, count.variant_id, count.metric))
+
+
+@dataclass(frozen=True, slots=True)
+class DayMetrics:
+    """A variant's day."""
+
+    test_id: str
+    variant_id: str
+    day: date
+    values: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A number that was stored and what it should be."""
+
+    test_id: str
+    variant_id: str
+    day: date
+    metric: str
+    stored: int
+    actual: int
+
+
+def compare(stored: Iterable[DayMetrics], actual: Iterable[DayMetrics]) -> list[Difference]:
+    """Every number that differs; a row that is missing on one side counts as zeros."""
+    left = {(each.test_id, each.variant_id, each.day): each.values for each in stored}
+    right = {(each.test_id, each.variant_id, each.day): each.values for each in actual}
+    found = []
+    for key in sorted(left.keys() | right.keys()):
+        before, after = left.get(key, {}), right.get(key, {})
+        found += [
+            Difference(*key, metric, before.get(metric, 0), after.get(metric, 0))
+            for metric in sorted(before.keys() | after.keys())
+            if before.get(metric, 0) != after.get(metric, 0)
+        ]
+    return found

@@ -1,0 +1,217 @@
+-- save_test --
+-- A test's definition; it may change until the test has started. Comes back only if it was written.
+INSERT INTO ab_tests AS t (test_id, name, status, mode, type, goal, metric, confidence, exclusion_group, forced_variant_id, zone,
+                           starts_at, ends_at, auto_start, auto_end)
+SELECT n.test_id, n.name, 'draft', n.mode, n.type, n.goal, n.metric, n.confidence, n.exclusion_group, n.forced_variant_id, n.zone,
+       n.starts_at, n.ends_at, n.auto_start, n.auto_end
+FROM jsonb_populate_recordset(NULL::ab_tests, %(tests)s) n
+ON CONFLICT (tenant_id, test_id) DO UPDATE
+SET name = excluded.name, mode = excluded.mode, type = excluded.type, goal = excluded.goal, metric = excluded.metric,
+    confidence = excluded.confidence, exclusion_group = excluded.exclusion_group,
+    forced_variant_id = excluded.forced_variant_id, zone = excluded.zone, starts_at = excluded.starts_at,
+    ends_at = excluded.ends_at, auto_start = excluded.auto_start, auto_end = excluded.auto_end, updated_at = now()
+WHERE t.status = 'draft'
+RETURNING t.test_id;
+
+-- save_variants --
+-- Variants as they are now.
+INSERT INTO ab_variants AS v (test_id, variant_id, name, place, is_control, weight_basis_points)
+SELECT n.test_id, n.variant_id, n.name, n.place, n.is_control, n.weight_basis_points
+FROM jsonb_populate_recordset(NULL::ab_variants, %(variants)s) n
+ON CONFLICT (tenant_id, test_id, variant_id) DO UPDATE
+SET name = excluded.name, place = excluded.place, is_control = excluded.is_control,
+    weight_basis_points = excluded.weight_basis_points;
+
+-- drop_variants --
+-- Variants that a changed definition does not name any more.
+DELETE FROM ab_variants WHERE test_id = %(test_id)s AND NOT variant_id = ANY (%(variant_ids)s);
+
+-- replace_rules --
+-- A test's targeting rules, in the place of what was there.
+WITH gone AS (DELETE FROM ab_targeting_rules WHERE test_id = %(test_id)s AND NOT priority = ANY (%(priorities)s))
+INSERT INTO ab_targeting_rules AS r (test_id, priority, logic, action, variant_id, conditions)
+SELECT n.test_id, n.priority, n.logic, n.action, n.variant_id, n.conditions
+FROM jsonb_populate_recordset(NULL::ab_targeting_rules, %(rules)s) n
+ON CONFLICT (tenant_id, test_id, priority) DO UPDATE
+SET logic = excluded.logic, action = excluded.action, variant_id = excluded.variant_id, conditions = excluded.conditions;
+
+-- replace_guardrails --
+-- A test's guardrails, in the place of what was there.
+WITH gone AS (DELETE FROM ab_guardrails WHERE test_id = %(test_id)s AND NOT metric = ANY (%(metric_names)s))
+INSERT INTO ab_guardrails AS g (test_id, metric, threshold, action)
+SELECT n.test_id, n.metric, n.threshold, n.action
+FROM jsonb_populate_recordset(NULL::ab_guardrails, %(guardrails)s) n
+ON CONFLICT (tenant_id, test_id, metric) DO UPDATE SET threshold = excluded.threshold, action = excluded.action;
+
+-- init_metrics --
+-- A row of zeros for each variant's day, so that a test without visitors is seen.
+INSERT INTO ab_daily_metrics (test_id, variant_id, metrics_on)
+SELECT v.test_id, v.variant_id, (%(started_at)s::timestamptz AT TIME ZONE 'UTC')::date
+FROM ab_variants v WHERE v.test_id = %(test_id)s
+ON CONFLICT DO NOTHING;
+
+-- find_test --
+-- A test with its variants.
+SELECT t.test_id, t.name, t.status, t.mode, t.goal, t.metric, t.confidence, t.started_at, t.ended_at, t.winner_variant_id,
+       t.optimized_at,
+       (SELECT coalesce(jsonb_agg(to_jsonb(v) ORDER BY v.place, v.variant_id), '[]') FROM ab_variants v
+        WHERE v.test_id = t.test_id) AS variants
+FROM ab_tests t WHERE t.test_id = %(test_id)s;
+
+-- lock_test --
+-- The same, held until the transaction ends.
+SELECT t.test_id, t.name, t.status, t.mode, t.goal, t.metric, t.confidence, t.started_at, t.ended_at, t.winner_variant_id,
+       t.optimized_at,
+       (SELECT coalesce(jsonb_agg(to_jsonb(v) ORDER BY v.place, v.variant_id), '[]') FROM ab_variants v
+        WHERE v.test_id = t.test_id) AS variants
+FROM ab_tests t WHERE t.test_id = %(test_id)s FOR UPDATE OF t;
+
+-- list_live_tests --
+-- Tests that run or are paused.
+SELECT t.test_id, t.name, t.status, t.mode, t.goal, t.metric, t.confidence, t.started_at, t.ended_at, t.winner_variant_id,
+       t.optimized_at,
+       (SELECT coalesce(jsonb_agg(to_jsonb(v) ORDER BY v.place, v.variant_id), '[]') FROM ab_variants v
+        WHERE v.test_id = t.test_id) AS variants
+FROM ab_tests t WHERE t.status IN ('running', 'paused') ORDER BY t.test_id;
+
+-- start_test --
+-- A draft starts, a paused test goes on. Comes back only if it was so.
+UPDATE ab_tests
+SET status = 'running', started_at = coalesce(started_at, %(started_at)s), updated_at = now()
+WHERE test_id = %(test_id)s AND status IN ('draft', 'paused')
+RETURNING test_id;
+
+-- end_test --
+-- A test is over. Comes back only if it was not.
+UPDATE ab_tests
+SET status = 'completed', ended_at = %(ended_at)s, winner_variant_id = coalesce(%(winner_variant_id)s, winner_variant_id),
+    updated_at = now()
+WHERE test_id = %(test_id)s AND status <> 'completed'
+RETURNING test_id;
+
+-- lock_metrics --
+-- Whoever writes a tenant's metrics does it alone.
+SELECT pg_advisory_xact_lock(hashtextextended('ab-metrics:' || current_tenant()::text, 0));
+
+-- begin_fold --
+-- Remember a snapshot of counters. Comes back only if it is new.
+INSERT INTO ab_counter_folds (snapshot_id, hour_at, counts)
+VALUES (%(snapshot_id)s, %(hour_at)s, %(amount)s)
+ON CONFLICT DO NOTHING
+RETURNING snapshot_id;
+
+-- fold_counts --
+-- Add an hour's counts to the days' metrics, but for those that a rebuild of a later hour has counted already. Counts of
+-- a test that is not there any more are left out.
+WITH told AS (
+    SELECT c.day, c.test_id, c.variant_id,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'visitors'), 0) AS visitors,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'viewers'), 0) AS viewers,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'views'), 0) AS views,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'carts'), 0) AS carts,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'cart_visitors'), 0) AS cart_visitors,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'checkouts'), 0) AS checkouts,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'checkout_visitors'), 0) AS checkout_visitors,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'bounces'), 0) AS bounces,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'errors'), 0) AS errors
+    FROM jsonb_to_recordset(%(hour_counts)s) AS c (day date, test_id text, variant_id text, metric text, amount bigint)
+    JOIN ab_variants v ON v.test_id = c.test_id AND v.variant_id = c.variant_id
+    GROUP BY 1, 2, 3
+)
+INSERT INTO ab_daily_metrics AS m (test_id, variant_id, metrics_on, visitors, viewers, views, carts, cart_visitors,
+                                   checkouts, checkout_visitors, bounces, errors)
+SELECT o.test_id, o.variant_id, o.day, o.visitors, o.viewers, o.views, o.carts, o.cart_visitors, o.checkouts,
+       o.checkout_visitors, o.bounces, o.errors
+FROM told o ORDER BY 1, 2, 3
+ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
+SET visitors = m.visitors + excluded.visitors, viewers = m.viewers + excluded.viewers, views = m.views + excluded.views,
+    carts = m.carts + excluded.carts, cart_visitors = m.cart_visitors + excluded.cart_visitors,
+    checkouts = m.checkouts + excluded.checkouts, checkout_visitors = m.checkout_visitors + excluded.checkout_visitors,
+    bounces = m.bounces + excluded.bounces, errors = m.errors + excluded.errors, updated_at = now()
+WHERE m.rebuilt_through IS NULL OR m.rebuilt_through <= %(hour_at)s;
+
+-- refresh_purchases --
+-- Purchases and revenue of days whose conversions have changed, from the conversions themselves.
+WITH present AS (
+    SELECT c.test_id, c.variant_id, c.converted_on AS metrics_on, count(*) FILTER (WHERE NOT c.removed) AS purchases,
+           coalesce(sum(c.revenue_cents) FILTER (WHERE NOT c.removed), 0) AS revenue_cents
+    FROM ab_test_conversions c
+    WHERE (c.test_id, c.converted_on) IN (
+        SELECT x.test_id, x.converted_on FROM ab_test_conversions x WHERE x.updated_at >= %(changed_since)s)
+    GROUP BY 1, 2, 3
+)
+INSERT INTO ab_daily_metrics AS m (test_id, variant_id, metrics_on, purchases, revenue_cents)
+SELECT p.test_id, p.variant_id, p.metrics_on, p.purchases, p.revenue_cents FROM present p ORDER BY 1, 2, 3
+ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
+SET purchases = excluded.purchases, revenue_cents = excluded.revenue_cents, updated_at = now()
+WHERE (m.purchases, m.revenue_cents) IS DISTINCT FROM (excluded.purchases, excluded.revenue_cents);
+
+-- mark_synced --
+-- The tenant's live tests have their counters in Postgres as of now.
+UPDATE ab_tests SET last_synced_at = now() WHERE status IN ('running', 'paused') RETURNING test_id;
+
+-- list_metrics --
+-- What is stored for days of tests.
+SELECT m.test_id, m.variant_id, m.metrics_on, m.visitors, m.viewers, m.views, m.carts, m.cart_visitors, m.checkouts,
+       m.checkout_visitors, m.bounces, m.errors, m.purchases, m.revenue_cents
+FROM ab_daily_metrics m
+WHERE m.metrics_on BETWEEN %(first_day)s AND %(last_day)s AND (%(only_test)s::text IS NULL OR m.test_id = %(only_test)s)
+ORDER BY 1, 2, 3;
+
+-- list_actual_metrics --
+-- The same, counted from what was kept before an instant: raw events, assignments, conversions.
+WITH rows AS (
+    SELECT e.test_id, e.variant_id, e.occurred_on AS metrics_on,
+           CASE e.type WHEN 'page_view' THEN 'views' WHEN 'add_to_cart' THEN 'carts' WHEN 'begin_checkout' THEN 'checkouts'
+                       WHEN 'bounce' THEN 'bounces' WHEN 'error' THEN 'errors' END AS metric, count(*) AS amount
+    FROM ab_events e
+    WHERE e.occurred_on BETWEEN %(first_day)s AND %(last_day)s AND e.received_at < %(kept_before)s AND e.type <> 'purchase'
+      AND (%(only_test)s::text IS NULL OR e.test_id = %(only_test)s)
+    GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT a.test_id, a.variant_id, x.counted_on, x.metric, count(*)
+    FROM ab_test_assignments a
+    CROSS JOIN LATERAL (VALUES ('visitors', a.seen_on, a.seen_at), ('viewers', a.viewed_on, a.viewed_at),
+                               ('cart_visitors', a.carted_on, a.carted_at),
+                               ('checkout_visitors', a.checkout_on, a.checkout_at)) x (metric, counted_on, counted_at)
+    WHERE x.counted_on BETWEEN %(first_day)s AND %(last_day)s AND x.counted_at < %(kept_before)s
+      AND (%(only_test)s::text IS NULL OR a.test_id = %(only_test)s)
+    GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT c.test_id, c.variant_id, c.converted_on, x.metric, sum(x.amount)
+    FROM ab_test_conversions c
+    CROSS JOIN LATERAL (VALUES ('purchases', 1), ('revenue_cents', c.revenue_cents)) x (metric, amount)
+    WHERE c.converted_on BETWEEN %(first_day)s AND %(last_day)s AND NOT c.removed
+      AND (%(only_test)s::text IS NULL OR c.test_id = %(only_test)s)
+    GROUP BY 1, 2, 3, 4
+)
+SELECT r.test_id, r.variant_id, r.metrics_on, jsonb_object_agg(r.metric, r.amount) AS values
+FROM rows r JOIN ab_variants v ON v.test_id = r.test_id AND v.variant_id = r.variant_id
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- replace_metrics --
+-- Days as they were counted anew. What hours before an instant counted is in them from now on.
+WITH present AS (
+    SELECT n.test_id, n.variant_id, n.metrics_on, n.visitors, n.viewers, n.views, n.carts, n.cart_visitors, n.checkouts,
+           n.checkout_visitors, n.bounces, n.errors, n.purchases, n.revenue_cents
+    FROM jsonb_populate_recordset(NULL::ab_daily_metrics, %(metrics)s) n
+)
+INSERT INTO ab_daily_metrics AS m (test_id, variant_id, metrics_on, visitors, viewers, views, carts, cart_visitors,
+                                   checkouts, checkout_visitors, bounces, errors, purchases, revenue_cents,
+                                   rebuilt_through)
+SELECT p.test_id, p.variant_id, p.metrics_on, p.visitors, p.viewers, p.views, p.carts, p.cart_visitors, p.checkouts,
+       p.checkout_visitors, p.bounces, p.errors, p.purchases, p.revenue_cents, %(kept_before)s
+FROM present p ORDER BY 1, 2, 3
+ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
+SET visitors = excluded.visitors, viewers = excluded.viewers, views = excluded.views, carts = excluded.carts,
+    cart_visitors = excluded.cart_visitors, checkouts = excluded.checkouts,
+    checkout_visitors = excluded.checkout_visitors, bounces = excluded.bounces, errors = excluded.errors,
+    purchases = excluded.purchases, revenue_cents = excluded.revenue_cents,
+    rebuilt_through = greatest(m.rebuilt_through, excluded.rebuilt_through), updated_at = now();
+
+-- save_discrepancies --
+-- What was found to differ.
+INSERT INTO ab_metric_discrepancies (test_id, variant_id, metrics_on, metric, stored, actual, found_by, corrected)
+SELECT d.test_id, d.variant_id, d.metrics_on, d.metric, d.stored, d.actual, %(found_by)s, %(corrected)s
+FROM jsonb_populate_recordset(NULL::ab_metric_discrepancies, %(differences)s) d;
+

@@ -1,0 +1,77 @@
+"""The life of an A/B test: created, started, ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commerce.ab_testing.model import AbTest
+from commerce.ab_testing.payloads import definition_of
+from commerce.ab_testing.repository import Tests
+from tradewind.clock import Clock
+from tradewind.contracts.ab_tests import AbTestCreated, AbTestEnded, AbTestStarted
+from tradewind.errors import RetryableError
+from tradewind.tasks.retry import Retry, exponential
+from tradewind.tasks.task import task
+from tradewind.tasks.triggers import Event
+from tradewind.tenancy.database import TenantDb, Transaction
+from tradewind.tenancy.tenant import Tenant
+
+LIFE_EVENT = Retry(attempts=5, backoff=exponential(2, 30))
+
+
+class TestUnknownError(RetryableError):
+    """A test is told of before its creation was worked: that comes in another queue."""
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A test's status after an event. ``changed`` is false where it was so before."""
+
+    test_id: str
+    status: str
+    changed: bool
+    winner_variant_id: str | None = None
+
+
+@task("ab-handle-test-created", on=Event("ab.testCreated"), retry=LIFE_EVENT, entity="test_id")
+def handle_test_created(payload: AbTestCreated, tenant: Tenant, db: TenantDb, clock: Clock) -> Lived:
+    """Store a test with equal weights where it names none, its rules, guardrails and first rows of metrics."""
+    with db.begin() as tx:
+        tests = Tests(tx)
+        saved = tests.save(definition_of(payload, tenant.zone))
+        if saved:
+            tests.init_metrics(payload.test_id, clock.now())
+        test = _require(tx, payload.test_id)
+    return Lived(test.id, test.status, saved)
+
+
+@task("ab-handle-test-started", on=Event("ab.testStarted"), retry=LIFE_EVENT, entity="test_id")
+def handle_test_started(payload: AbTestStarted, db: TenantDb, clock: Clock) -> Lived:
+    """Let a test run: from now on visitors are assigned to its variants. One that is over stays over."""
+    with db.begin() as tx:
+        _require(tx, payload.test_id)
+        tests, at = Tests(tx), payload.started_at or clock.now()
+        started = tests.start(payload.test_id, at)
+        if started:
+            tests.init_metrics(payload.test_id, at)
+        test = _require(tx, payload.test_id)
+    return Lived(test.id, test.status, started)
+
+
+@task("ab-handle-test-ended", on=Event("ab.testEnded"), retry=LIFE_EVENT, entity="test_id")
+def handle_test_ended(payload: AbTestEnded, db: TenantDb, clock: Clock) -> Lived:
+    """Complete a test: nobody new is assigned, and what it showed stays to be read."""
+    with db.begin() as tx:
+        _require(tx, payload.test_id)
+        ended = Tests(tx).end(payload.test_id, payload.ended_at or clock.now(), payload.winner_variant_id)
+        test = _require(tx, payload.test_id)
+    return Lived(test.id, test.status, ended, test.winner_id)
+
+
+def _require(tx: Transaction, test_id: str) -> AbTest:
+    test = Tests(tx).lock(test_id)
+    if test is None:
+        raise TestUnknownError(f"no A/B test {test_id} yet")
+    return test
