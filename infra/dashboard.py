@@ -30,6 +30,7 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Function concurrency", [_search(f"{functions}ConcurrentExecutions", "Maximum")]),
         ("Receiver (ms)", _receiver(names)),
         ("Webhook API", _api(names)),
+        ("A/B door (ms) and events not counted", _experiments(names)),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),
     ]
@@ -71,6 +72,16 @@ def _api(names: Names) -> list[Any]:
         ["AWS/Lambda", "Invocations", "FunctionName", names.function("ingress-receiver"), {"stat": "Sum"}],
         _search("{AWS/ApiGateway,ApiId} MetricName=5xx", "Sum"),
         _search("{AWS/ApiGateway,ApiId} MetricName=4xx", "Sum"),
+    ]
+
+
+def _experiments(names: Names) -> list[Any]:
+    function = names.function("ingress-experiments")
+    return [
+        *(["AWS/Lambda", "Duration", "FunctionName", function, {"stat": each}] for each in ("p50", "p99")),
+        ["AWS/Lambda", "Throttles", "FunctionName", function, {"stat": "Sum"}],
+        _search(f'Namespace="{NAMESPACE}" MetricName="AbEventsNotCounted"', "Sum"),
+        _search(f'Namespace="{NAMESPACE}" MetricName="AbRequestNotKept"', "Sum"),
     ]
 
 

@@ -43,14 +43,6 @@ from tradewind.tenancy.secrets import database_url
 MAX_BODY = 256 * 1024
 PATIENCE = timedelta(seconds=3)
 """How long Postgres has; a page does not wait longer."""
-CORS = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-headers": "authorization, content-type",
-    "access-control-max-age": "86400",
-}
-"""Any page may ask: the key is public, no cookie is looked at, and nothing is told that a visitor may not know."""
-
 _RECORD = "SELECT * FROM record_ab_events(%(events)s)"
 _ASSIGN = """
 WITH at AS MATERIALIZED (SELECT clock_timestamp() AS now)
@@ -94,13 +86,7 @@ class Door:
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; a batch that is refused leaves nothing."""
-        answered = self._answer(event)
-        return {**answered, "headers": {**answered["headers"], **CORS}}
-
-    def _answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         route = str(event.get("routeKey", ""))
-        if route.startswith("OPTIONS "):
-            return {"statusCode": 204, "headers": {}, "body": ""}
         session = Session(self._connections)
         try:
             return self._by_route(route, event, session)
@@ -173,6 +159,7 @@ class Door:
         session.settle()
         for row in new[:1]:
             self._count(tenant_id, row["now"], [_first_seen(each) for each in new if each["is_new"]])
+        log_line("info", "ab assignments told", tenant_id=tenant_id, tests=len(chosen), new=len(new))
         return answer(
             HTTPStatus.OK,
             {"assignments": [_told(each, standing) for each in chosen]},

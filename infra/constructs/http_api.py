@@ -21,14 +21,8 @@ WEBHOOK_ROUTES = ("POST /webhooks/{provider}", "POST /webhooks/{provider}/{app}"
 KEY_ROUTES = ("POST /events/{type}", "POST /tasks/{id}/runs", "GET /runs/{id}")
 """A tenant's applications, by API key."""
 PUBLIC_ROUTES = ("GET /openapi.json",)
-EXPERIMENT_ROUTES = (
-    "POST /ab/events",
-    "GET /ab/assignments",
-    "POST /ab/assignments",
-    "OPTIONS /ab/events",
-    "OPTIONS /ab/assignments",
-)
-"""A storefront's pages, by a key that everybody can read; browsers ask first with OPTIONS."""
+EXPERIMENT_ROUTES = ("POST /ab/events", "GET /ab/assignments", "POST /ab/assignments")
+"""A storefront's pages, by a key that everybody can read."""
 IAM_ROUTES = tuple(route.replace(" /", " /platform/") for route in KEY_ROUTES)
 """The platform's own services, by IAM."""
 LOCAL_API_ID = "tradewind"
@@ -46,6 +40,18 @@ ACCESS_LOG_FIELDS = {
 """No address and no header: they may name a person."""
 
 
+def _open_to_pages() -> apigateway.CfnApi.CorsProperty:
+    """Any page may call: A/B tests are told of by the storefronts' own. Without cookies nobody is known by the browser
+    alone, and whatever else is here asks for a key or a signature.
+    """
+    return apigateway.CfnApi.CorsProperty(
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+        max_age=86_400,
+    )
+
+
 class HttpApi(Construct):
     """Every route of the deployment, throttled, with access logs."""
 
@@ -59,6 +65,7 @@ class HttpApi(Construct):
             name=stack.names.of("api"),
             description="Providers' webhooks; the platform's own events, task runs and their states",
             protocol_type="HTTP",
+            cors_configuration=_open_to_pages(),
             tags={"ms-custom-id": LOCAL_API_ID} if stack.settings.is_local else None,
         )
         self._connect("receiver", receiver, WEBHOOK_ROUTES, "*/webhooks/*")

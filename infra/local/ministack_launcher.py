@@ -1,4 +1,4 @@
-"""Start MiniStack with three of its properties changed. Run by path with the emulator environment's Python.
+"""Start MiniStack with four of its properties changed. Run by path with the emulator environment's Python.
 
 1. Its Lambda Runtime API answers in two small writes. With Nagle's algorithm the second waits for the peer's
    delayed acknowledgement, 40 ms for every invocation; Lambda itself has no such wait.
@@ -6,6 +6,8 @@
    to the mapping's concurrency. Its receive locks groups as SQS does, so a standard queue's limit is right.
 3. With authorization on, a policy that denies requests without TLS denies all of them, since it listens on
    plain HTTP. Nothing leaves the machine: its requests count as secured.
+4. It keeps an HTTP API's CORS rules as CloudFormation spells them (AllowOrigins), and looks for them as the API's own
+   calls do (allowOrigins): every page would be refused.
 
 What depends on this is checked by tests/e2e/test_emulator_conformance.py; the version is pinned.
 """
@@ -16,10 +18,12 @@ import socketserver
 from typing import Any
 
 from ministack import app
-from ministack.services import lambda_svc
+from ministack.services import apigateway, lambda_svc
 
 standard_queue_concurrency = lambda_svc._sqs_esm_concurrency  # noqa: SLF001 - what this module is for
 pin_request_origin = app.pin_request_origin
+cors_headers = apigateway._cors_response_headers  # noqa: SLF001 - the same
+cors_preflight = apigateway._cors_preflight_response  # noqa: SLF001 - the same
 
 Record = dict[str, Any]
 
@@ -39,7 +43,23 @@ def pin_secured_origin(source_address: str, _secured: bool) -> None:
     pin_request_origin(source_address, secure_transport=True)
 
 
+def as_the_api_spells(rules: Record) -> Record:
+    return {name[:1].lower() + name[1:]: value for name, value in rules.items()}
+
+
+def page_headers(rules: Record, origin: str) -> Record:
+    """What an answer says to a page of this origin."""
+    return dict(cors_headers(as_the_api_spells(rules), origin))
+
+
+def page_preflight(rules: Record, origin: str) -> Any:
+    """The answer to a browser that asks first."""
+    return cors_preflight(as_the_api_spells(rules), origin)
+
+
 if __name__ == "__main__":
+    apigateway._cors_response_headers = page_headers  # noqa: SLF001 - the same
+    apigateway._cors_preflight_response = page_preflight  # noqa: SLF001 - the same
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     lambda_svc._sqs_esm_concurrency = concurrency  # noqa: SLF001 - the same
     app.pin_request_origin = pin_secured_origin

@@ -298,6 +298,7 @@ def test_the_workflows_starter_waits_longer_than_the_machine_runs(dev: Applicati
     [
         ("receiver", 5, 100),
         ("api", 8, 50),
+        ("experiments", 8, 50),
         ("fan-out", 60, None),
         ("relay", 50, None),
         ("intake", 60, None),
@@ -323,7 +324,9 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
     for route in dev.of_type("AWS::ApiGatewayV2::Route"):
         target = readable(route["Target"])
         [function] = [uri for logical_id, uri in integrations.items() if logical_id in target]
-        kind = "receiver" if "receiver" in function else "api"
+        [kind] = [kind for kind in ("receiver", "experiments", "api") if kind in function.rsplit("/", 1)[-1]][
+            :1
+        ]
         found[route["RouteKey"]] = (kind, route["AuthorizationType"])
     assert found == {
         "POST /webhooks/{provider}": ("receiver", "NONE"),
@@ -332,10 +335,15 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
         "POST /tasks/{id}/runs": ("api", "NONE"),
         "GET /runs/{id}": ("api", "NONE"),
         "GET /openapi.json": ("api", "NONE"),
+        "POST /ab/events": ("experiments", "NONE"),
+        "GET /ab/assignments": ("experiments", "NONE"),
+        "POST /ab/assignments": ("experiments", "NONE"),
         "POST /platform/events/{type}": ("api", "AWS_IAM"),
         "POST /platform/tasks/{id}/runs": ("api", "AWS_IAM"),
         "GET /platform/runs/{id}": ("api", "AWS_IAM"),
     }
+    cors = dev.one("AWS::ApiGatewayV2::Api")["CorsConfiguration"]
+    assert (cors["AllowOrigins"], cors.get("AllowCredentials")) == (["*"], None)
     stage = dev.one("AWS::ApiGatewayV2::Stage")
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 500
     assert not re.search("ip|header|agent", stage["AccessLogSettings"]["Format"], re.IGNORECASE)
@@ -345,7 +353,9 @@ def test_document_describes_the_routes_and_no_others(dev: Application) -> None:
     """A path for each event type and task, each of which one route of the template leads in."""
     routes = {each["RouteKey"] for each in dev.of_type("AWS::ApiGatewayV2::Route")}
     patterns = {
-        route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route)) for route in routes if "/webhooks/" not in route
+        route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route))
+        for route in routes
+        if not re.search(" /(webhooks|ab)/", route)
     }
     described = describe_api(load_manifest(), load_payload_schemas())
     taken: set[str] = set()
