@@ -89,7 +89,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "only_test": f"text-{THEIRS}",
         "snapshot_id": f"text-{THEIRS}",
         "found_by": "sync",
-        "variant_ids": [f"text-{THEIRS}"],
+        "kept_variants": [f"text-{THEIRS}"],
         "metric_names": ["refund_rate"],
         "priorities": [THEIRS],
         "amount": 1,

@@ -17,14 +17,14 @@ RETURNING t.test_id;
 -- Variants as they are now.
 INSERT INTO ab_variants AS v (test_id, variant_id, name, place, is_control, weight_basis_points)
 SELECT n.test_id, n.variant_id, n.name, n.place, n.is_control, n.weight_basis_points
-FROM jsonb_populate_recordset(NULL::ab_variants, %(variants)s) n
+FROM jsonb_populate_recordset(NULL::ab_variants, %(test_variants)s) n
 ON CONFLICT (tenant_id, test_id, variant_id) DO UPDATE
 SET name = excluded.name, place = excluded.place, is_control = excluded.is_control,
     weight_basis_points = excluded.weight_basis_points;
 
 -- drop_variants --
 -- Variants that a changed definition does not name any more.
-DELETE FROM ab_variants WHERE test_id = %(test_id)s AND NOT variant_id = ANY (%(variant_ids)s);
+DELETE FROM ab_variants WHERE test_id = %(test_id)s AND NOT variant_id = ANY (%(kept_variants)s);
 
 -- replace_rules --
 -- A test's targeting rules, in the place of what was there.

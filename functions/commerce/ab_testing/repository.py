@@ -42,8 +42,8 @@ class Tests:
         if self._tx.fetch_one(QUERIES["save_test"], {"tests": _json([_test_row(definition)])}) is None:
             return False
         names = [variant.id for variant in definition.variants]
-        self._tx.execute(QUERIES["drop_variants"], {"test_id": test_id, "variant_ids": names})
-        self._tx.execute(QUERIES["save_variants"], {"variants": _json(_variant_rows(definition))})
+        self._tx.execute(QUERIES["drop_variants"], {"test_id": test_id, "kept_variants": names})
+        self._tx.execute(QUERIES["save_variants"], {"test_variants": _json(_variant_rows(definition))})
         rules = [{"test_id": test_id, **asdict(rule)} for rule in definition.rules]
         priorities = [rule.priority for rule in definition.rules]
         about = {"test_id": test_id, "priorities": priorities, "rules": _json(rules)}
