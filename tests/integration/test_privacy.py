@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +18,7 @@ from operations.privacy import work
 from operations.privacy.tasks import gdpr_request_process, tenant_uninstall_cleanup
 from tests.fakes import NOON, a_refund, an_order
 from tests.integration.harness import House, add_tenant, local_settings
-from tradewind.tasks.message import Source
+from tradewind.tasks.message import Message, Source
 from tradewind.tasks.worker import Dead, Done, End, to_plain
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
@@ -222,6 +222,36 @@ def test_customer_known_by_address_alone_is_found(shop: House) -> None:
     redact_ann(shop, email="ANN@example.com")
     assert ANNS_ADDRESS not in everything(shop).lower()
     assert shop.query("SELECT shopify_customer_id FROM customers") == [{"shopify_customer_id": BOB}]
+
+
+def test_customer_whom_the_merchant_deleted_is_redacted_by_what_the_webhook_tells(shop: House) -> None:
+    books = money(shop)
+    message = house_message(shop, {"id": ANN, "admin_graphql_api_id": f"gid://shopify/Customer/{ANN}"})
+    assert isinstance(shop.worker(gdpr_request_process).work(message, late(shop)), Done)
+    assert ANNS_ADDRESS not in everything(shop).lower()
+    assert shop.query("SELECT shopify_customer_id FROM customers") == [{"shopify_customer_id": BOB}]
+    assert money(shop) == books
+    assert shop.query("SELECT kind, state FROM privacy_requests") == [
+        {"kind": "customers/delete", "state": "done"}
+    ]
+
+
+def house_message(house: House, body: dict[str, Any]) -> Message:
+    inbox_id = keep(house, "customers/delete", body, "deleted")
+    return house.message(gdpr_request_process, body, cause="deleted", inbox_id=inbox_id)
+
+
+def late(house: House) -> datetime:
+    return house.deadline() + timedelta(minutes=2)
+
+
+def test_shop_redaction_that_names_no_shop_is_a_dead_letter_and_deletes_nothing(shop: House) -> None:
+    books = money(shop)
+    inbox_id = keep(shop, "shop/redact", {"shop_id": 1}, "nameless")
+    end = shop.run(gdpr_request_process, {"shop_id": 1}, cause="nameless", inbox_id=inbox_id)
+    assert isinstance(end, Dead)
+    assert "shop_domain" in str(end.error)
+    assert money(shop) == books
 
 
 def test_request_is_written_down_and_then_forgets_whose_it_was(shop: House) -> None:

@@ -46,7 +46,7 @@ def test_shares_of_mischief(plan: tuple[Delivery, ...]) -> None:
     assert len(of_kind(plan, Kind.BAD_SIGNATURE)) / events == pytest.approx(0.02, abs=0.005)
     assert len(of_kind(plan, Kind.WRONG_SHOP)) / events == pytest.approx(0.005, abs=0.003)
     assert len(of_kind(plan, Kind.POISON)) == 3
-    assert len(of_kind(plan, Kind.SAMPLE)) == len(list(SAMPLES.glob("*__*.json"))) == 23
+    assert len(of_kind(plan, Kind.SAMPLE)) == len(list(SAMPLES.glob("*__*.json"))) >= 23
 
 
 def test_neighbours_change_places(plan: tuple[Delivery, ...]) -> None:

@@ -31,10 +31,11 @@ _EMPTIED = frozenset({"note", "note_attributes", "attributes", "tags"})
 
 
 class Topic(StrEnum):
-    """What Shopify asks for."""
+    """What Shopify asks for. A customer whom the merchant deleted is redacted like one who asked for it."""
 
     DATA_REQUEST = "customers/data_request"
     CUSTOMER_REDACT = "customers/redact"
+    CUSTOMER_DELETE = "customers/delete"
     SHOP_REDACT = "shop/redact"
 
 

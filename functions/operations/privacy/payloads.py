@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operations.privacy.model import Topic
 
@@ -28,14 +29,23 @@ class RequestNumber(Wire):
 
 
 class ComplianceRequest(Wire):
-    """``topic`` is given by hand only; a webhook's is read from where it was kept."""
+    """``topic`` is given by hand only; a webhook's is read from where it was kept. A deleted customer's webhook is the
+    customer itself, without a shop.
+    """
 
-    shop_domain: Annotated[str, Field(min_length=1, max_length=255)]
+    shop_domain: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     topic: Topic | None = None
     customer: RequestCustomer | None = None
     orders_requested: list[Id] = Field(default_factory=list)
     orders_to_redact: list[Id] = Field(default_factory=list)
     data_request: RequestNumber | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_deleted(cls, body: Any) -> Any:
+        if isinstance(body, Mapping) and "id" in body and "customer" not in body:
+            return {**body, "customer": {name: body.get(name) for name in ("id", "email", "phone")}}
+        return body
 
 
 class AppUninstalled(Wire):

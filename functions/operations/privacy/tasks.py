@@ -57,11 +57,14 @@ def gdpr_request_process(
         return work.close("done", {}, reason="no tenant has this shop; nothing of it is held")
     if topic is Topic.DATA_REQUEST:
         return export_customer(work, subject)
-    if topic is Topic.CUSTOMER_REDACT:
+    if topic in (Topic.CUSTOMER_REDACT, Topic.CUSTOMER_DELETE):
         return redact_customer(work, subject)
+    if payload.shop_domain is None:
+        raise InvalidPayloadError("shop_domain", "is missing", "the shop whose data is to be deleted")
+    shop_domain = payload.shop_domain.lower()
     if any(shop.status != "uninstalled" and shop.installed_at > requested_at for shop in shops):
         return work.close("ignored", {}, reason="installed again since")
-    if any(shop.status != "uninstalled" and shop.shop != payload.shop_domain.lower() for shop in shops):
+    if any(shop.status != "uninstalled" and shop.shop != shop_domain for shop in shops):
         return work.close("ignored", {}, reason="the tenant has another shop")
     return delete_shop(work)
 

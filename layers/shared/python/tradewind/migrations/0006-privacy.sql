@@ -31,7 +31,7 @@ CREATE TABLE privacy_requests (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
     request_id uuid NOT NULL DEFAULT gen_random_uuid(),
     cause text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('customers/data_request', 'customers/redact', 'shop/redact')),
+    kind text NOT NULL CHECK (kind IN ('customers/data_request', 'customers/redact', 'customers/delete', 'shop/redact')),
     shopify_request_id bigint,
     shopify_customer_id bigint,
     order_ids bigint[] NOT NULL DEFAULT '{}',
