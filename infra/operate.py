@@ -25,8 +25,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import find_state
+from tradewind.contracts import resend
 
 SHOPIFY_SECRETS = ("app_secret", "access_token", "refresh_token")
+SECRETS = {"shopify": SHOPIFY_SECRETS, "resend": resend.CREDENTIALS}
 _USAGE, _REFUSED = 2, 1
 MIN_RATE, MAX_RATE = 0.001, 1000
 """Messages a second that a replay may be asked for; a page holds at most 1,000."""
@@ -168,7 +170,7 @@ def store_credentials(arguments: argparse.Namespace) -> Any:
         "action": "store-credentials",
         "tenant": arguments.tenant,
         "provider": arguments.provider,
-        "credentials": read_secrets(SHOPIFY_SECRETS if arguments.provider == "shopify" else ("api_key",)),
+        "credentials": read_secrets(SECRETS.get(arguments.provider, ("api_key",))),
     }
     return find_stage().invoke("ingress-admin", request)
 

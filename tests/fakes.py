@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,8 @@ from tradewind.aws.queues import Entry
 from tradewind.errors import NotFoundError, TradewindError
 from tradewind.ports import (
     CounterSnapshot,
+    Email,
+    EmailOutcome,
     OrderPage,
     OrderUpdate,
     ShopifyCustomer,
@@ -88,6 +90,37 @@ class FakeShopify:
         )
         self.subscriptions.append(made)
         return made
+
+
+@dataclass
+class FakeEmailSender:
+    """An account that takes everything. ``failures`` are raised first, one a call; refused addresses are told why."""
+
+    calls: list[tuple[str, tuple[Email, ...]]] = field(default_factory=list)
+    failures: list[TradewindError] = field(default_factory=list)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    most: int = 10
+
+    def sender_of(self, name: str) -> str:
+        return f"{name} <reviews@example.com>"
+
+    def send(self, key: str, emails: Sequence[Email]) -> tuple[EmailOutcome, ...]:
+        self.calls.append((key, tuple(emails)))
+        if self.failures:
+            raise self.failures.pop(0)
+        return tuple(
+            EmailOutcome(None, self.refused[email.to])
+            if email.to in self.refused
+            else EmailOutcome(f"{key}-{at}")
+            for at, email in enumerate(emails)
+        )
+
+
+class FakeLinks:
+    """Links that carry what they are for."""
+
+    def signer(self) -> Callable[[int, int], str]:
+        return lambda order_id, sequence: f"https://tradewind.example.com/unsubscribe/{order_id}-{sequence}"
 
 
 @dataclass

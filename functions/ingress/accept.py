@@ -81,7 +81,7 @@ class Acceptor:
         Raises RetryableError or RateLimitedError where Postgres, KMS or the payload store give no answer; whether
         the delivery was kept is then unknown, and it is to be accepted again.
         """
-        account = provider.account_of(request.headers)
+        account = provider.account_of(request)
         shop = self._directory.find(request.provider, request.app, account)
         # What is kept may be a minute old: the shop may have been installed or its secret rotated meanwhile.
         if not (shop.installed and (verified or self._fits(provider, request, shop))):
@@ -89,22 +89,22 @@ class Acceptor:
             if not (verified or self._fits(provider, request, shop)):
                 return refuse(request, account)
         try:
-            delivery = provider.read(request.headers)
+            delivery = provider.read(request)
             return self._keep(provider, request, delivery, shop)
         except InvalidPayloadError as error:
-            return self._keep_dead(request, shop.tenant_id or PLATFORM_TENANT, error)
+            return self._keep_dead(provider, request, shop.tenant_id or PLATFORM_TENANT, error)
 
     def verify_by_kept(self, provider: WebhookProvider, request: Request) -> bool | None:
         """Whether the signature fits the secrets that this process still has, however old; None where it has none
         of this shop. Asks nobody.
         """
-        shop = self._directory.kept(request.provider, request.app, provider.account_of(request.headers))
+        shop = self._directory.kept(request.provider, request.app, provider.account_of(request))
         if shop is None or (shop.tenant_id is None and not self._fits(provider, request, shop)):
             return None
         return self._fits(provider, request, shop)
 
     def _fits(self, provider: WebhookProvider, request: Request, shop: Shop) -> bool:
-        return provider.verify(request.raw_body, request.headers, shop.secrets)
+        return provider.verify(request, shop.secrets)
 
     def _keep(self, provider: WebhookProvider, request: Request, delivery: Delivery, shop: Shop) -> End:
         tasks = self._manifest.tasks_for(request.provider, delivery.topic)
@@ -211,13 +211,15 @@ class Acceptor:
         finally:
             session.close()
 
-    def _keep_dead(self, request: Request, tenant_id: UUID, error: InvalidPayloadError) -> End:
+    def _keep_dead(
+        self, provider: WebhookProvider, request: Request, tenant_id: UUID, error: InvalidPayloadError
+    ) -> End:
         """What is validly signed and yet unusable is kept as it came, once."""
-        cause = request.headers.get("x-shopify-webhook-id") or message_key(request.raw_body.hex())
+        cause = provider.id_of(request.headers) or message_key(request.raw_body.hex())
         headers = {
             name: value[:500].replace("\x00", "")
             for name, value in request.headers.items()
-            if name.startswith("x-shopify-") or name in _KEPT_HEADERS
+            if name.startswith(provider.header_prefixes) or name in _KEPT_HEADERS
         }
         session = Session(self._connections)
         try:

@@ -151,7 +151,7 @@ class Receiver:
         """Into the intake queue, verified as far as this process can; what does not fit known secrets is refused."""
         verified = self._acceptor.verify_by_kept(provider, request)
         if verified is False:
-            return refuse(request, provider.account_of(request.headers))
+            return refuse(request, provider.account_of(request))
         set_aside(
             self._intake,
             self._payloads,
@@ -163,9 +163,7 @@ class Receiver:
         count_line("WebhookSetAside", provider=request.provider)
         log_line("warning", "webhook set aside", verified=bool(verified), error=repr(reason))
         headers = request.headers
-        return End(
-            Outcome.ACCEPTED, headers.get("x-shopify-event-id") or headers.get("x-shopify-webhook-id", "")
-        )
+        return End(Outcome.ACCEPTED, headers.get("x-shopify-event-id") or provider.id_of(headers))
 
 
 def _read_request(event: Mapping[str, Any], path: Mapping[str, str]) -> Request:

@@ -23,6 +23,7 @@ ACCEPTED_VERSIONS = frozenset({1})
 
 CLAIM_PREFIX = f"tenants/{PLATFORM_TENANT}/intake/"
 """Whose a delivery is may not be known yet, so that a large body lies with the platform for the meantime."""
+_SIGNING = ("svix-", "webhook-")
 _SAFE_HEADERS = frozenset({"content-type", "user-agent"})
 
 
@@ -90,6 +91,7 @@ def _headers_that_matter(headers: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in headers.items()
         if name in _SAFE_HEADERS
+        or name.startswith(_SIGNING)
         or (name.startswith("x-") and not name.startswith(("x-forwarded-", "x-amzn-")))
     }
 

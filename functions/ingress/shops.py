@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from ingress.deliveries import PROVIDERS
 from tradewind.tenancy.credentials import CredentialVault, Label, Sealed
 from tradewind.tenancy.database import Connections, Row, Session
 
@@ -76,7 +77,8 @@ class ShopDirectory:
         return Shop(first["tenant_id"], first["slug"], installed=installed, secrets=secrets)
 
     def _secrets(self, provider: str, app: str, row: Row) -> list[bytes]:
-        label = Label(provider, "app_secret", app)
+        name, owner_app = PROVIDERS[provider].secret_label(app)
+        label = Label(provider, name, owner_app)
         owner = row["secret_tenant_id"]
         sealed = [Sealed(bytes(row["encrypted_key"]), bytes(row["nonce"]), bytes(row["ciphertext"]))]
         if row["previous_until"] is not None and row["previous_until"] > datetime.now(UTC):

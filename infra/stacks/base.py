@@ -134,6 +134,7 @@ class TradewindStack(Stack):
                 "TRADEWIND_DATABASE_SECRET": self.names.secret(database_role),
                 "TRADEWIND_REDIS_URL": self.told("data", "redis-url").value_as_string,
                 "TRADEWIND_SHOPIFY_URL": "https://{shop}",
+                "TRADEWIND_RESEND_URL": "https://api.resend.com",
             }
         cloud = self.settings.cloud
         database = {
@@ -145,6 +146,7 @@ class TradewindStack(Stack):
             "TRADEWIND_DATABASE_URL": database[database_role],
             "TRADEWIND_REDIS_URL": cloud.redis_url,
             "TRADEWIND_SHOPIFY_URL": f"{cloud.sandbox_url.rstrip('/')}/shopify/{{shop}}",
+            "TRADEWIND_RESEND_URL": f"{cloud.sandbox_url.rstrip('/')}/resend",
             "AWS_ENDPOINT_URL": cloud.aws_endpoint_url,
             "TRADEWIND_PYTHON": cloud.python,
             "PYTHONPATH": cloud.kernel,

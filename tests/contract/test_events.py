@@ -90,11 +90,11 @@ def test_receivers_sample_is_verified_and_routed() -> None:
     assert event["rawPath"] == f"/webhooks/{path['provider']}"
     request = _read_request(event, path)
     provider = PROVIDERS[request.provider]
-    assert provider.account_of(request.headers) == "acme.myshopify.com"
-    assert provider.verify(request.raw_body, request.headers, [SAMPLE_SECRET])
-    assert not provider.verify(request.raw_body, request.headers, [b"another"])
+    assert provider.account_of(request) == "acme.myshopify.com"
+    assert provider.verify(request, [SAMPLE_SECRET])
+    assert not provider.verify(request, [b"another"])
     assert int(request.headers["content-length"]) == len(request.raw_body)
-    delivery = provider.read(request.headers)
+    delivery = provider.read(request)
     body = parse_object(_read_text(request.raw_body))
     assert provider.entity_of(delivery.topic, body) == str(body["id"])
     [task_id] = REGISTRY.routes()[request.provider][delivery.topic]

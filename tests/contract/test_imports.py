@@ -27,7 +27,10 @@ PURE = (
     "tradewind.money",
     "tradewind.ports",
 )
-FOR_DOMAINS = (*PURE, *(f"tradewind.{name}" for name in ("tasks", "tenancy", "contracts", "clock", "sql")))
+FOR_DOMAINS = (
+    *PURE,
+    *(f"tradewind.{name}" for name in ("tasks", "tenancy", "contracts", "clock", "rendering", "sql")),
+)
 RUNTIME_ONLY = ("tradewind.tasks.runtime", "tradewind.tasks.scope", "tradewind.tasks.worker")
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "core", "misc", "additional"}
 
@@ -95,6 +98,7 @@ def test_every_module_of_the_product_is_looked_at() -> None:
         ("aws_lambda_powertools", ("tradewind.tasks.runtime", "tradewind.observability")),
         ("cryptography", ("tradewind.tenancy.credentials",)),
         ("yoyo", ("ingress.migrate",)),
+        ("jinja2", ("tradewind.rendering",)),
         ("http.client", ("tradewind.aws.client", "infra.local")),
         ("requests", ()),
         ("urllib3", ()),

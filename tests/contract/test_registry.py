@@ -124,10 +124,11 @@ def test_workflow_is_made_of_tasks_and_fits_into_its_starter(workflow: Workflow)
 
 def test_routes_lead_to_tasks_only() -> None:
     routes = REGISTRY.routes()
-    assert set(routes) == {"shopify"}
+    assert set(routes) == {"resend", "shopify"}
     led_to = {task_id for topics in routes.values() for ids in topics.values() for task_id in ids}
     assert led_to == {task.id for task in TASKS if task.webhooks}
     assert all(re.fullmatch(r"[a-z_]+/[a-z_]+", topic) for topic in routes["shopify"])
+    assert all(re.fullmatch(r"email\.[a-z_]+", topic) for topic in routes["resend"])
 
 
 def test_each_events_contract_starts_a_task_that_takes_what_it_gives() -> None:

@@ -22,6 +22,7 @@ from ingress.shops import ShopDirectory
 from tests.fakes import FakePayloads, FakeQueues
 from tests.integration.harness import add_tenant, local_settings
 from tradewind.aws.keys import DataKey
+from tradewind.integrations.resend.webhook import sign as sign_svix
 from tradewind.integrations.shopify.webhook import sign
 from tradewind.tasks.dispatch import Dispatcher
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
@@ -135,6 +136,36 @@ class Door:
             "headers": {name: text for name, text in given.items() if text != "missing"},
             "body": base64.b64encode(raw).decode() if encode else raw.decode("utf-8", "surrogateescape"),
             "isBase64Encoded": encode,
+        }
+        answer = self.receiver.receive(event)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def store_resend_secret(self, tenant_id: UUID, secret: str) -> None:
+        """The signing secret of a Resend account: a tenant's own, or the platform's."""
+        session = Session(self.connections)
+        with session.transaction(tenant_id) as tx:
+            TenantCredentials(tenant_id, self.vault).put(tx, Label("resend", "webhook_secret"), secret)
+        session.settle()
+        session.close()
+
+    def post_resend(
+        self,
+        body: bytes | dict[str, Any],
+        secret: str,
+        *,
+        app: str | None = None,
+        message_id: str = "msg_1",
+        sent_at: datetime | None = None,
+        **headers: str,
+    ) -> tuple[int, dict[str, Any]]:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = sign_svix(raw, message_id, sent_at or datetime.now(UTC), secret)
+        given |= {name.replace("_", "-"): text for name, text in headers.items()}
+        event = {
+            "pathParameters": {"provider": "resend", **({"app": app} if app else {})},
+            "headers": {name: text for name, text in given.items() if text != "missing"},
+            "body": base64.b64encode(raw).decode(),
+            "isBase64Encoded": True,
         }
         answer = self.receiver.receive(event)
         return answer["statusCode"], json.loads(answer["body"])

@@ -58,6 +58,7 @@ def test_task_with_anothers_identifiers_reads_and_changes_nothing_of_it(
     twins: Twins, task: Task, at: int
 ) -> None:
     acme, bolt = twins.world.acme, twins.world.bolt
+    twins.prepare(task)
     for actor, other, number in ((bolt, acme, OURS), (acme, bolt, THEIRS)):
         before = twins.world.fingerprint(other)
         lines = attack(twins, task, at, actor, number)
@@ -74,6 +75,7 @@ def test_task_with_anothers_identifiers_reads_and_changes_nothing_of_it(
 def test_the_same_call_reaches_the_owners_rows(twins: Twins, task: Task, at: int) -> None:
     """Else the test before this one would prove nothing."""
     payload = list(payloads(task.payload, THEIRS))[at]
+    twins.prepare(task)
     before = twins.world.fingerprint(twins.world.bolt)
     as_acme = twins.invoke(twins.world.acme, task, payload)
     as_bolt = twins.invoke(twins.world.bolt, task, payload)

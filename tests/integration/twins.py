@@ -13,7 +13,16 @@ from uuid import UUID, uuid4
 import psycopg
 
 from commerce.order_sync.workflow import order_sync
-from tests.fakes import FakeCounters, FakeMachines, FakePayloads, FakeQueues, FakeShopify, an_order
+from tests.fakes import (
+    FakeCounters,
+    FakeEmailSender,
+    FakeLinks,
+    FakeMachines,
+    FakePayloads,
+    FakeQueues,
+    FakeShopify,
+    an_order,
+)
 from tests.integration.belongings import LATELY, MADE, contact
 from tests.integration.harness import Context, local_settings
 from tests.integration.world import CHECKED, LINKS, OURS, THEIRS, World
@@ -28,6 +37,18 @@ from tradewind.tasks.runtime import Runtime
 from tradewind.tasks.scope import Process
 from tradewind.tasks.task import Task
 from tradewind.tenancy.database import Connections
+
+PREPARED: Mapping[str, str] = {
+    "commerce-process-review-email-queue": "scheduled_at = now() - interval '1 hour'",
+    "commerce-send-queued-review-email": "scheduled_at = now() - interval '1 hour'",
+    "commerce-retry-failed-review-emails": "state = 'failed', next_attempt_at = now() - interval '1 hour'",
+    "commerce-review-email-awaiting-delivery": (
+        "state = 'awaiting_delivery', awaiting_since = now() - interval '30 days'"
+    ),
+    "commerce-review-email-stats": "state = 'sent', sent_at = CASE sequence WHEN 2 THEN now() END",
+    "commerce-schedule-follow-up": "state = 'sent', sent_at = now()",
+}
+"""What a task looks for in the review e-mail that each tenant has: by its id, what is set in it."""
 
 LEDGER = {"dead_letter", "outbox", "task_attempt", "task_run"}
 """What any run of a task writes, whatever it does."""
@@ -108,6 +129,16 @@ class Twins:
         shop.put("collections", a_collection(number, [number], at=LATELY, title=f"only-{number}-collection"))
         return shop
 
+    def prepare(self, task: Task) -> None:
+        """Give each tenant what the task looks for. Nobody has written a review: there is something to ask for."""
+        for tenant_id in (self.world.acme, self.world.bolt):
+            with self.world.bound(tenant_id, keep=True) as app:
+                if task.id in PREPARED:
+                    app.execute("DELETE FROM reviews")
+                    app.execute(f"UPDATE review_email_queue SET {PREPARED[task.id]}".encode())
+                    app.execute('UPDATE tenants SET settings = \'{"review_email": {"max_sequence": 9}}\'')
+                    app.execute("UPDATE email_sending_pauses SET paused_until = now() - interval '1 hour'")
+
     def runtime(self, task: Task) -> Runtime:
         runtime = Runtime(task, self.process, Context(left=task.timeout + timedelta(seconds=1)))
         fakes = {
@@ -116,6 +147,8 @@ class Twins:
             "machines": lambda _: FakeMachines(self._run_chain),
             "payloads": lambda _: self.payloads,
             "counters": lambda _: FakeCounters(),
+            "email": lambda _: FakeEmailSender(),
+            "links": lambda _: FakeLinks(),
         }
         factories = runtime._worker._factories
         factories.update({name: fake for name, fake in fakes.items() if name in factories})

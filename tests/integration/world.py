@@ -36,6 +36,8 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("email_suppressions", "reason"): "manual",
     ("review_email_queue", "trigger"): "immediate",
     ("review_email_queue", "state"): "scheduled",
+    ("review_email_events", "kind"): "delivered",
+    ("review_incentive_codes", "state"): "active",
     ("order_discrepancies", "kind"): "missing",
     ("orders", "net_cents"): 0,
     ("products", "status"): "active",

@@ -16,8 +16,20 @@ class Fault(StrEnum):
     RESET = "reset"
     LOST_ANSWER = "lost_answer"
     THROTTLED = "throttled"
+    DAILY_QUOTA = "daily_quota"
+    MONTHLY_QUOTA = "monthly_quota"
+    CONCURRENT = "concurrent"
+    """The last three are Resend's alone."""
     SLOW = "slow"
     """No fault at all: the right answer, ``hold_seconds`` later."""
+
+
+USUAL = tuple(
+    kind
+    for kind in Fault
+    if kind not in {Fault.DAILY_QUOTA, Fault.MONTHLY_QUOTA, Fault.CONCURRENT, Fault.SLOW}
+)
+"""What a plan draws from that names no kinds."""
 
 
 @dataclass(slots=True)
@@ -79,7 +91,7 @@ def read_plan(document: Any, providers: Sequence[str]) -> FaultPlan:
     return FaultPlan(
         provider=provider,
         rate=float(rate),
-        kinds=_kinds(document.get("kinds", [kind.value for kind in Fault if kind is not Fault.SLOW])),
+        kinds=_kinds(document.get("kinds", [kind.value for kind in USUAL])),
         seed=_whole(document, "seed", 0) or 0,
         shop=document.get("shop"),
         operation=document.get("operation"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from infra.local.sandbox.provider import Provider
+from infra.local.sandbox.resend.provider import ResendProvider
 from infra.local.sandbox.shopify.provider import ShopifyProvider
 
-PROVIDERS: Mapping[str, Callable[[], Provider]] = {"shopify": ShopifyProvider}
+PROVIDERS: Mapping[str, Callable[[], Provider]] = {"shopify": ShopifyProvider, "resend": ResendProvider}

@@ -6,9 +6,11 @@
     │   ├── ConflictError               the provider or database asks to try again
     │   └── LeaseHeldError              another worker is on the same run
     ├── RateLimitedError          again after the provider's own wait; counts as no attempt
+    │   └── QuotaExceededError          a day's or a month's quota: nothing passes for long
     └── TerminalError             never again by itself: a dead letter, and the group moves on
         ├── InvalidPayloadError         a field is missing or impossible
         ├── NotFoundError               the thing that is asked for does not exist
+        ├── RepeatRefusedError          the provider knows the key of a repeated call, with another content
         ├── CredentialsRejectedError    a token, key or permission is not accepted
         ├── MisconfiguredError          a setting is missing or wrong
         └── PausedError                 an operator has paused the tenant or the task
@@ -77,6 +79,10 @@ class RateLimitedError(TradewindError):
         self.wait = wait
 
 
+class QuotaExceededError(RateLimitedError):
+    """A quota of a day or a month is used up; whoever sends pauses until then instead of waiting."""
+
+
 class TerminalError(TradewindError):
     """Trying again cannot help; a person or a later event has to change something first."""
 
@@ -99,6 +105,10 @@ class NotFoundError(TerminalError):
         super().__init__(f"no {what} with id {identifier}")
         self.what = what
         self.identifier = identifier
+
+
+class RepeatRefusedError(TerminalError):
+    """An idempotency key was used before with another content: what became of the first call is unknown."""
 
 
 class CredentialsRejectedError(TerminalError):

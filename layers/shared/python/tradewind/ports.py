@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -198,6 +198,58 @@ class HotCounters(Protocol):
 
     def drop(self, snapshot: CounterSnapshot) -> None:
         """Forget a snapshot that was added elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One e-mail as it is sent, ``sender`` with its display name. Tags come back with everything that becomes of it."""
+
+    sender: str
+    to: str
+    subject: str
+    html: str
+    text: str
+    reply_to: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EmailOutcome:
+    """What became of one e-mail of a call: the provider's id of it, or why the provider does not take it."""
+
+    message_id: str | None
+    refusal: str | None = None
+
+
+class EmailSender(Protocol):
+    """The account that a tenant's e-mails leave from, its own or the platform's, within its limits."""
+
+    @property
+    def most(self) -> int:
+        """How many e-mails one call may carry."""
+
+    def sender_of(self, name: str) -> str:
+        """The address that e-mails come from, under a display name. Raises NotFoundError where there is no account."""
+
+    def send(self, key: str, emails: Sequence[Email]) -> tuple[EmailOutcome, ...]:
+        """Send e-mails in one call, once for each ``key`` within a day; an outcome for each, in their order.
+
+        Raises RateLimitedError (QuotaExceededError for a day's or a month's quota), ProviderUnavailableError and
+        ConflictError (call again with the same key and content), RepeatRefusedError, InvalidPayloadError (all are
+        refused), CredentialsRejectedError and MisconfiguredError (a person has to act).
+        """
+
+
+class UnsubscribeLinks(Protocol):
+    """Where a recipient can say that they want no more e-mails."""
+
+    def signer(self) -> Callable[[int, int], str]:
+        """What makes a signed address for the recipient of an order's e-mail of a number.
+
+        Reads the tenant's key, so it is asked for outside of a transaction; what it returns asks nobody. Raises
+        MisconfiguredError without a public address.
+        """
 
 
 class PayloadStore(Protocol):

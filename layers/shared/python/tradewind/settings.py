@@ -29,6 +29,9 @@ class Settings:
     payload_bucket: str
     shopify_url: str
     shopify_api_version: str
+    resend_url: str
+    resend_call_spacing: timedelta
+    tenant_emails_per_second: int
     max_body_bytes: int
     max_message_bytes: int
     admission_bound: int
@@ -87,6 +90,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         payload_bucket=environment.get("TRADEWIND_PAYLOAD_BUCKET", ""),
         shopify_url=environment.get("TRADEWIND_SHOPIFY_URL", "https://{shop}"),
         shopify_api_version=environment.get("TRADEWIND_SHOPIFY_API_VERSION", DEFAULT_SHOPIFY_VERSION),
+        resend_url=environment.get("TRADEWIND_RESEND_URL", "https://api.resend.com"),
+        resend_call_spacing=timedelta(
+            milliseconds=_whole_number(environment, "TRADEWIND_RESEND_CALL_SPACING_MS", 550)
+        ),
+        tenant_emails_per_second=_whole_number(environment, "TRADEWIND_TENANT_EMAILS_PER_SECOND", 10),
         max_body_bytes=_whole_number(environment, "TRADEWIND_MAX_BODY_BYTES", 4 * 1024 * 1024),
         max_message_bytes=_whole_number(environment, "TRADEWIND_MAX_MESSAGE_BYTES", 900 * 1024),
         admission_bound=_whole_number(environment, "TRADEWIND_ADMISSION_BOUND", 100),

@@ -17,6 +17,7 @@ from tradewind.contracts.catalogue import (
     ProductSyncRequested,
     SegmentsChanged,
 )
+from tradewind.contracts.reviews import ReviewEmailQueued, ReviewEmailSent
 from tradewind.contracts.touchpoints import TouchpointRecorded
 
 EVENTS: Mapping[str, type[BaseModel]] = {
@@ -24,6 +25,8 @@ EVENTS: Mapping[str, type[BaseModel]] = {
     "ab.testEnded": AbTestEnded,
     "ab.testStarted": AbTestStarted,
     "product.sync": ProductSyncRequested,
+    "review.email.queued": ReviewEmailQueued,
+    "review.email.sent": ReviewEmailSent,
     "touchpoint.recorded": TouchpointRecorded,
 }
 

@@ -8,7 +8,7 @@ effect.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -70,7 +70,11 @@ class Transport:
         self._http.close()
 
     def post_json(
-        self, provider: str, url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        provider: str,
+        url: str,
+        body: Mapping[str, Any] | Sequence[Any],
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Post ``body`` as JSON. Raises ProviderUnavailableError, or MisconfiguredError for an unusable
         URL.

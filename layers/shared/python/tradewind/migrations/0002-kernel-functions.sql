@@ -361,7 +361,8 @@ CREATE FUNCTION tenant_id_of(p_slug text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
 RETURN (SELECT t.tenant_id FROM tenants t WHERE t.slug = p_slug);
 
--- Shop -> tenant and the secrets that may have signed for it: the receiver's one look-up.
+-- Shop -> tenant and the secrets that may have signed for it: the receiver's one look-up. Of Resend's accounts the shared
+-- one (app "default") has the platform's secret, and its tenant is named by id; a tenant's own is named by its slug.
 CREATE FUNCTION find_shop(p_provider text, p_app text, p_shop text)
 RETURNS TABLE (tenant_id uuid, slug text, tenant_status text, installation_status text, installed_at timestamptz,
                secret_tenant_id uuid, encrypted_key bytea, nonce bytea, ciphertext bytea, version bigint,
@@ -371,16 +372,25 @@ BEGIN ATOMIC
     WITH shop AS (
         SELECT t.tenant_id, t.slug, t.status, i.status AS installation_status, i.installed_at
         FROM shopify_app_installations i JOIN tenants t ON t.tenant_id = i.tenant_id
-        WHERE i.app = p_app AND i.shop_domain = p_shop
+        WHERE p_provider = 'shopify' AND i.app = p_app AND i.shop_domain = p_shop
+        UNION ALL
+        SELECT t.tenant_id, t.slug, t.status, 'installed', NULL
+        FROM tenants t
+        WHERE p_provider = 'resend' AND t.status <> 'platform'
+          AND CASE p_app WHEN 'default' THEN t.tenant_id::text = p_shop ELSE t.slug = p_app END
     )
     SELECT s.tenant_id, s.slug, s.status, s.installation_status, s.installed_at,
            c.tenant_id, c.encrypted_key, c.nonce, c.ciphertext, c.version,
            c.previous_encrypted_key, c.previous_nonce, c.previous_ciphertext, c.previous_until
     FROM credentials c
     LEFT JOIN shop s ON true
-    WHERE c.provider = p_provider AND c.app = p_app AND c.name = 'app_secret'
-      AND (s.tenant_id IS NULL OR c.tenant_id = s.tenant_id
-           OR c.tenant_id = '00000000-0000-0000-0000-000000000000');
+    WHERE c.provider = p_provider
+      AND CASE p_provider
+          WHEN 'resend' THEN c.app = 'default' AND c.name = 'webhook_secret'
+              AND c.tenant_id = CASE p_app WHEN 'default' THEN '00000000-0000-0000-0000-000000000000' ELSE s.tenant_id END
+          ELSE c.app = p_app AND c.name = 'app_secret'
+              AND (s.tenant_id IS NULL OR c.tenant_id = s.tenant_id
+                   OR c.tenant_id = '00000000-0000-0000-0000-000000000000') END;
 END;
 
 -- Keep a verified webhook and write its messages, once per delivery id. Returns what may be sent now. Of a request

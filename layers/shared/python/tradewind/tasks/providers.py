@@ -14,7 +14,15 @@ from typing import Any
 
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
-from tradewind.ports import HotCounters, MachineStarter, PayloadStore, Shopify, TenantDirectory
+from tradewind.ports import (
+    EmailSender,
+    HotCounters,
+    MachineStarter,
+    PayloadStore,
+    Shopify,
+    TenantDirectory,
+    UnsubscribeLinks,
+)
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.database import PlatformDb, TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -63,4 +71,11 @@ PROVIDERS: Mapping[Any, Provider] = {
         _SHOP,
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
+    EmailSender: Provider(
+        "tradewind.integrations.resend.provider:email_sender",
+        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
+    ),
+    UnsubscribeLinks: Provider(
+        "tradewind.tasks.scope:unsubscribe_links", frozenset({Need.DATABASE, Need.KEY})
+    ),
 }

@@ -17,6 +17,7 @@ from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.credentials import CredentialVault
 from tradewind.tenancy.database import Connections, PlatformDb, Session, TenantDb
 from tradewind.tenancy.directory import PostgresTenantDirectory
+from tradewind.tenancy.links import TenantLinks
 from tradewind.tenancy.tenant import Tenant
 
 
@@ -79,6 +80,10 @@ def platform_db(scope: Scope) -> PlatformDb:
 
 def directory(scope: Scope) -> PostgresTenantDirectory:
     return PostgresTenantDirectory(PlatformDb(scope.session))
+
+
+def unsubscribe_links(scope: Scope) -> TenantLinks:
+    return TenantLinks(scope.tenant, scope.session, vault_of(scope.settings))
 
 
 class SettledMachines:

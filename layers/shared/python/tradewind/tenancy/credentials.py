@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -42,6 +42,13 @@ SET previous_encrypted_key = CASE WHEN %(keep_previous)s THEN c.encrypted_key EL
     encrypted_key = excluded.encrypted_key, nonce = excluded.nonce, ciphertext = excluded.ciphertext,
     expires_at = excluded.expires_at, version = c.version + 1, updated_at = clock_timestamp()
 RETURNING version
+"""
+
+
+_INSERT = """
+INSERT INTO credentials (tenant_id, provider, app, name, encrypted_key, nonce, ciphertext)
+VALUES (%(tenant_id)s, %(provider)s, %(app)s, %(name)s, %(encrypted_key)s, %(nonce)s, %(ciphertext)s)
+ON CONFLICT (tenant_id, provider, app, name) DO NOTHING
 """
 
 
@@ -136,6 +143,20 @@ class TenantCredentials:
             raise NotFoundError("credential", f"{label.provider}/{label.name}")
         sealed = Sealed(bytes(row["encrypted_key"]), bytes(row["nonce"]), bytes(row["ciphertext"]))
         return Credential(self._vault.open(self._tenant_id, label, sealed), row["version"], row["expires_at"])
+
+    def get_or_make(self, transaction: Transaction, label: Label, make: Callable[[], str]) -> Credential:
+        """The secret, made at its first use; of two first users the one that comes later takes the other's."""
+        try:
+            return self.get(transaction, label)
+        except NotFoundError:
+            sealed = self._vault.seal(self._tenant_id, label, make())
+        row = {
+            "encrypted_key": sealed.encrypted_key,
+            "nonce": sealed.nonce,
+            "ciphertext": sealed.ciphertext,
+        }
+        transaction.execute(_INSERT, {**_columns(label), "tenant_id": self._tenant_id, **row})
+        return self.get(transaction, label)
 
     def put(
         self,

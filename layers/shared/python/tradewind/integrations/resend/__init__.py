@@ -1,0 +1,1 @@
+"""Resend: sending e-mails over its HTTP API, and its webhooks."""
