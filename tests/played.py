@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 
 from infra.local.sandbox.application import Sandbox
+from infra.local.sandbox.faults import read_plan
 from infra.local.sandbox.shopify.catalogue import CatalogueState
 from infra.local.sandbox.shopify.provider import ShopifyProvider
-from infra.local.sandbox.wire import Request
+from infra.local.sandbox.wire import Delivery, Request
 from tradewind.errors import RateLimitedError
 from tradewind.integrations.shopify.admin_api import AdminApi
 from tradewind.integrations.shopify.catalogue_client import CatalogueClient
@@ -69,6 +70,8 @@ class PlayedShop:
     def _handle(self, request: httpx.Request) -> httpx.Response:
         path = tuple(part for part in request.url.path.split("/") if part)
         reply = self.sandbox.handle(Request(request.method, path, {}, dict(request.headers), request.content))
+        if reply.delivery is Delivery.LOST:
+            raise httpx.ReadError("connection lost", request=request)
         return httpx.Response(reply.status, content=reply.body, headers=dict(reply.headers))
 
     def control(self, method: str, *path: str, document: Any = None) -> Any:
@@ -82,6 +85,13 @@ class PlayedShop:
 
     def delete(self, kind: str, number: int) -> None:
         assert self.control("DELETE", kind, str(number)) == {"deleted": 1}
+
+    def fail(self, kind: str, operation: str) -> None:
+        """The next call of an operation fails as ``kind`` says; only answered faults and lost answers."""
+        self.sandbox.faults["shopify"] = read_plan(
+            {"provider": "shopify", "rate": 1, "kinds": [kind], "remaining": 1, "operation": operation},
+            ["shopify"],
+        )
 
     def state(self) -> CatalogueState:
         """The nodes as the API shows them, for what no webhook's body can say."""

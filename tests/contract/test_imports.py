@@ -29,7 +29,10 @@ PURE = (
 )
 FOR_DOMAINS = (
     *PURE,
-    *(f"tradewind.{name}" for name in ("tasks", "tenancy", "contracts", "clock", "rendering", "sql")),
+    *(
+        f"tradewind.{name}"
+        for name in ("tasks", "tenancy", "contracts", "clock", "loglines", "rendering", "sql")
+    ),
 )
 RUNTIME_ONLY = ("tradewind.tasks.runtime", "tradewind.tasks.scope", "tradewind.tasks.worker")
 FORBIDDEN_NAMES = {"common", "utils", "util", "helpers", "helper", "core", "misc", "additional"}

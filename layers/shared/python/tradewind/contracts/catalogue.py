@@ -15,7 +15,7 @@ class _Event(BaseModel):
 
 
 class ProductSyncRequested(_Event):
-    """``product.sync``: one product, some, a collection's, those changed since, or all with ``full``."""
+    """``product.sync``: products by ids, of a collection or changed since, the first named, or all (``full``)."""
 
     product_ids: list[Id] = Field(default=[], max_length=10_000)
     collection_id: Id | None = None
@@ -23,21 +23,23 @@ class ProductSyncRequested(_Event):
     full: bool = False
 
     @model_validator(mode="after")
-    def _one_choice(self) -> ProductSyncRequested:
-        if sum(map(bool, (self.product_ids, self.collection_id, self.updated_since, self.full))) != 1:
-            raise ValueError("name product_ids, collection_id, updated_since or full, and one of them")
+    def _something_is_named(self) -> ProductSyncRequested:
+        if not any((self.product_ids, self.collection_id, self.updated_since, self.full)):
+            raise ValueError("name product_ids, collection_id or updated_since, or say full")
         return self
 
 
 class InventorySyncRequested(_Event):
-    """``inventory.sync``: one level, or every level that has changed (all with ``full``)."""
+    """``inventory.sync``: one level, or with ``full`` every level (true) or those that have changed (false)."""
 
     inventory_item_id: Id | None = None
     location_id: Id | None = None
-    full: bool = False
+    full: bool | None = None
 
     @model_validator(mode="after")
-    def _whole_level(self) -> InventorySyncRequested:
+    def _something_is_named(self) -> InventorySyncRequested:
+        if self.inventory_item_id is None and self.full is None:
+            raise ValueError("name a level by inventory_item_id and location_id, or tell full")
         if (self.inventory_item_id is None) != (self.location_id is None):
             raise ValueError("inventory_item_id and location_id name a level together")
         return self

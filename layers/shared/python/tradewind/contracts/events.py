@@ -13,6 +13,7 @@ from tradewind.contracts.ab_tests import AbTestCreated, AbTestEnded, AbTestStart
 from tradewind.contracts.catalogue import (
     CustomerChanged,
     InventoryLow,
+    InventorySyncRequested,
     ProductDeleted,
     ProductSyncRequested,
     SegmentsChanged,
@@ -24,6 +25,9 @@ EVENTS: Mapping[str, type[BaseModel]] = {
     "ab.testCreated": AbTestCreated,
     "ab.testEnded": AbTestEnded,
     "ab.testStarted": AbTestStarted,
+    "customer.created": CustomerChanged,
+    "customer.updated": CustomerChanged,
+    "inventory.sync": InventorySyncRequested,
     "product.sync": ProductSyncRequested,
     "review.email.queued": ReviewEmailQueued,
     "review.email.sent": ReviewEmailSent,
