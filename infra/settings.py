@@ -104,6 +104,8 @@ class StageSettings:
     """When the relay sends again what was sent and never begun."""
     crash_orders: str | None = None
     """A folder with orders to crash, in the local stage alone."""
+    schedules_fire: bool = True
+    """Off, every schedule is there and disabled: a suite that compares runs fires them itself."""
 
     names: Names = field(init=False)
 
@@ -186,4 +188,5 @@ def _read_trial(environment: Mapping[str, str]) -> dict[str, Any]:
         "unsent_after": timedelta(seconds=whole("TRADEWIND_LOCAL_UNSENT_AFTER_S", 30)),
         "lost_after": timedelta(seconds=whole("TRADEWIND_LOCAL_LOST_AFTER_S", 900)),
         "crash_orders": environment.get("TRADEWIND_LOCAL_CRASH_ORDERS"),
+        "schedules_fire": environment.get("TRADEWIND_LOCAL_SCHEDULES") != "off",
     }

@@ -63,6 +63,7 @@ class Schedule(Construct):
             description=description[:512],
             schedule_expression=expression,
             schedule_expression_timezone=zone,
+            state="ENABLED" if stack.settings.schedules_fire else "DISABLED",
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=function_arn(function),

@@ -17,6 +17,7 @@ class Trial:
     crash_orders: str | None = None
     concurrency: int = 4
     """Batches of one queue that are worked at once."""
+    schedules_fire: bool = True
 
     def environment(self) -> dict[str, str]:
         """As the variables that `infra/settings.py` reads."""
@@ -27,4 +28,5 @@ class Trial:
             "TRADEWIND_LOCAL_UNSENT_AFTER_S": str(int(self.unsent_after.total_seconds())),
             "TRADEWIND_LOCAL_LOST_AFTER_S": str(int(self.lost_after.total_seconds())),
         }
+        told |= {} if self.schedules_fire else {"TRADEWIND_LOCAL_SCHEDULES": "off"}
         return told | ({"TRADEWIND_LOCAL_CRASH_ORDERS": self.crash_orders} if self.crash_orders else {})

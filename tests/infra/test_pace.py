@@ -46,8 +46,16 @@ def test_the_real_registry_is_left_as_it_is() -> None:
 
 
 def test_a_trial_reaches_the_local_stage() -> None:
-    trial = Trial(40, timedelta(seconds=60), timedelta(seconds=3), timedelta(seconds=20), "/orders")
+    trial = Trial(
+        40,
+        timedelta(seconds=60),
+        timedelta(seconds=3),
+        timedelta(seconds=20),
+        "/orders",
+        schedules_fire=False,
+    )
     settings = stage_settings("local", LOCAL_CLOUD | trial.environment())
+    assert not settings.schedules_fire
     found = (settings.pace, settings.unsent_after, settings.lost_after, settings.crash_orders)
     assert found == (
         Pace(40, timedelta(seconds=60)),
@@ -65,6 +73,7 @@ def test_without_a_trial_the_local_stage_is_as_slow_as_any() -> None:
         plain.lost_after,
     )
     assert settings.crash_orders is None
+    assert settings.schedules_fire
 
 
 def test_says_which_variable_is_no_number() -> None:
