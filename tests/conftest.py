@@ -8,12 +8,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from infra.local import PostgresServer, ValkeyServer, postgres_server, valkey_server
 from infra.local.postgres import DatabaseUrls
 from ingress.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("untimed", deadline=None)  # how fast the machine is says nothing of a rule
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
