@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tradewind.tasks.registry import discover
 
 KERNEL, FUNCTIONS = ROOT / "layers/shared/python", ROOT / "functions"
 DOMAINS = sorted(
@@ -252,3 +253,18 @@ def test_task_module_loads_no_client_and_no_other_domain(path: Path) -> None:
         loaded & {"boto3", "botocore", "httpx", "redis", "aws_lambda_powertools", "yoyo", "ingress"} == set()
     )
     assert loaded & set(DOMAINS) == {module.split(".")[0]}
+
+
+BROUGHT_BY = {"numpy": {"statistics", "charts"}, "scipy": {"statistics"}, "matplotlib": {"charts"}}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FUNCTIONS.glob("*/*/*tasks.py")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_numbers_and_charts_are_loaded_only_where_a_layer_brings_them(path: Path) -> None:
+    """A Lambda imports its task's module alone: what that loads at the top must be there."""
+    module = ".".join(path.relative_to(FUNCTIONS).with_suffix("").parts)
+    loaded = {name.split(".")[0] for name in loaded_by(module)} & set(BROUGHT_BY)
+    own = [task for task in discover(FUNCTIONS) if task.module == module]
+    lacking = {task.id: {each for each in loaded if not BROUGHT_BY[each] & set(task.layers)} for task in own}
+    assert {name: missing for name, missing in lacking.items() if missing} == {}

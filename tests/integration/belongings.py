@@ -29,6 +29,7 @@ _NAMED: Mapping[str, Any] = {
     "key": lambda number: {"run_id": str(UUID(int=MADE + number))},
     "content": lambda number: {"result": {"note": f"text-{number}"}},
     "after": lambda _: None,
+    "epsilon": lambda _: 0.5,
 }
 """What a name alone says: a document's table, its key and its content, and where a list begins."""
 WHOLE: Mapping[type[BaseModel], Any] = {

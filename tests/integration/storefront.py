@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import commerce.ab_testing.decision_tasks
 import commerce.ab_testing.metrics_tasks
 import commerce.ab_testing.tasks
 from infra.local.postgres import DatabaseUrls
@@ -30,6 +31,7 @@ HALVES: list[dict[str, Any]] = [
 ]
 lifecycle = commerce.ab_testing.tasks
 metrics = commerce.ab_testing.metrics_tasks
+decisions = commerce.ab_testing.decision_tasks
 
 
 @dataclass

@@ -13,7 +13,7 @@ from infra.local.postgres import DatabaseUrls
 from ingress.experiments import Door
 from ingress.experiments_api.edge import BURST, ValkeyEdge
 from tests.integration.harness import House, add_tenant, local_settings
-from tests.integration.storefront import HALVES, Storefront, an_event, lifecycle
+from tests.integration.storefront import HALVES, Storefront, an_event, decisions
 from tradewind.contracts.experiments import position_of
 from tradewind.errors import InvalidPayloadError
 from tradewind.ratelimit import connect
@@ -189,7 +189,7 @@ def test_event_of_nobody_who_is_in_the_test_is_left_out(
 def test_test_that_is_over_takes_nothing_more(page: Storefront) -> None:
     page.start()
     assert page.post(an_event(1, "v-1")).body["accepted"] == 1
-    page.run(lifecycle.handle_test_ended, {"test_id": "hero"})
+    page.run(decisions.handle_test_ended, {"test_id": "hero"})
     assert page.post(an_event(2, "v-1"), an_event(3, "v-2")).body["left_out"] == 2
 
 

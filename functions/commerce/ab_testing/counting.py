@@ -55,6 +55,7 @@ def fold(db: TenantDb, counters: HotCounters, now: datetime, grace: timedelta = 
         metrics = Metrics(tx)
         metrics.lock()
         metrics.refresh_purchases(now - CHANGED)
+        metrics.mark_counted(closed_before(now, grace))
     return Folded(hours, counts, again)
 
 
@@ -68,11 +69,21 @@ def find_differences(tx: Transaction, first: date, last: date, now: datetime) ->
 
 
 def rebuild(
-    tx: Transaction, first: date, last: date, now: datetime, found_by: str, only_test: str | None = None
+    tx: Transaction,
+    first: date,
+    last: date,
+    now: datetime,
+    found_by: str,
+    only_test: str | None = None,
+    through: datetime | None = None,
 ) -> list[Difference]:
-    """Count days anew from what was kept, note each difference, and let the new numbers stand."""
+    """Count days anew from what was kept, note each difference, and let the new numbers stand.
+
+    What was kept since the last closed hour is left for the next fold, but with ``through``: then it is counted now,
+    and no fold adds it again. Only for a test that is over.
+    """
     first = max(first, (now - EVENTS_KEPT).date())
-    metrics, kept_before = Metrics(tx), closed_before(now)
+    metrics, kept_before = Metrics(tx), through or closed_before(now)
     metrics.lock()
     metrics.refresh_purchases(now - CHANGED)
     stored = metrics.list_stored(first, last, only_test)

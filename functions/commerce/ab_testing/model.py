@@ -97,6 +97,87 @@ class AbTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a variant has come to. ``purchasers`` are visitors who bought, each once; ``squares`` is the sum of the
+    squares of what each spent (cents); ``refunded`` counts orders of which something was given back.
+    """
+
+    variant_id: str
+    visitors: int = 0
+    viewers: int = 0
+    cart_visitors: int = 0
+    checkout_visitors: int = 0
+    views: int = 0
+    bounces: int = 0
+    errors: int = 0
+    purchasers: int = 0
+    purchases: int = 0
+    revenue_cents: int = 0
+    squares: float = 0.0
+    refunded: int = 0
+
+    def reached(self, goal: Goal) -> int:
+        """Visitors who did what the test is for, each once."""
+        return {
+            Goal.PAGE_VIEW: self.viewers,
+            Goal.ADD_TO_CART: self.cart_visitors,
+            Goal.BEGIN_CHECKOUT: self.checkout_visitors,
+            Goal.PURCHASE: self.purchasers,
+        }[goal]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a variant is thought to be worth: a rate, or cents a visitor. Weights in basis points."""
+
+    variant_id: str
+    visitors: int
+    conversions: int
+    mean: float
+    low: float
+    high: float
+    chance_to_be_best: float
+    expected_loss: float
+    weight_before: int
+    weight_after: int
+
+
+LEAST_VISITORS, LEAST_CONVERSIONS = 100, 10
+"""Of every arm, before anybody wins."""
+CARING = 0.01
+"""A loss below this part of the control's value is nobody's concern: the winner may cost no more."""
+BURN_IN = timedelta(days=1)
+OPTIMIZED_EVERY = timedelta(minutes=14)
+"""Weights stand for this long at least; a little less than the schedule's quarter hour."""
+
+
+def find_winner(test: AbTest, measured: Sequence[Measurement]) -> str | None:
+    """The variant that wins: the best with the test's confidence, at a loss that nobody would care for.
+
+    The control may win too. Nobody does before every arm has enough visitors and conversions.
+    """
+    if any(m.visitors < LEAST_VISITORS or m.conversions < LEAST_CONVERSIONS for m in measured):
+        return None
+    best = max(measured, key=lambda each: each.chance_to_be_best)
+    control = next(each for each in measured if each.variant_id == test.control.id)
+    sure = best.chance_to_be_best >= test.confidence
+    return best.variant_id if sure and best.expected_loss <= CARING * control.mean else None
+
+
+def why_not_yet(test: AbTest, standings: Sequence[Standing], now: datetime) -> str | None:
+    """Why weights stay as they are; None where they may be changed."""
+    if test.status is not Status.RUNNING or test.started_at is None:
+        return "it does not run"
+    if now - test.started_at < BURN_IN:
+        return "it has run for less than a day"
+    if any(standing.visitors < LEAST_VISITORS for standing in standings):
+        return f"a variant has fewer than {LEAST_VISITORS} visitors"
+    if test.optimized_at is not None and now - test.optimized_at < OPTIMIZED_EVERY:
+        return "its weights were changed a moment ago"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class GuardrailRule:
     """``threshold`` is the relative change against the control that is too much."""
 

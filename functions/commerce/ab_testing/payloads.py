@@ -42,6 +42,28 @@ class Aggregation(BaseModel):
     period: Literal["hourly", "daily", "full"] = "daily"
 
 
+class TestToOptimize(BaseModel):
+    """``algorithm`` ``mab`` is epsilon-greedy; None: by the test's own mode."""
+
+    __test__ = False
+
+    test_id: Identifier
+    algorithm: Literal["mab", "thompson", "epsilon_greedy"] | None = None
+    epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+
+class Optimization(BaseModel):
+    """How much epsilon-greedy explores."""
+
+    epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
+
+
+class Schedule(BaseModel):
+    """At most so many tests a run."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
 def definition_of(told: AbTestCreated, zone: str | None) -> Definition:
     """A test as the model has it. ``zone`` is the tenant's own, for a test that names none."""
     at_home = told.zone or (zone if zone not in {None, "UTC"} else None) or DEFAULT_ZONE

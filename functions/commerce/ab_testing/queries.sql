@@ -146,6 +146,11 @@ ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
 SET purchases = excluded.purchases, revenue_cents = excluded.revenue_cents, updated_at = now()
 WHERE (m.purchases, m.revenue_cents) IS DISTINCT FROM (excluded.purchases, excluded.revenue_cents);
 
+-- mark_counted --
+-- The tenant's live tests are counted through an instant.
+UPDATE ab_tests SET counted_through = %(kept_before)s
+WHERE status IN ('running', 'paused') AND coalesce(counted_through < %(kept_before)s, true);
+
 -- mark_synced --
 -- The tenant's live tests have their counters in Postgres as of now.
 UPDATE ab_tests SET last_synced_at = now() WHERE status IN ('running', 'paused') RETURNING test_id;
@@ -215,3 +220,81 @@ INSERT INTO ab_metric_discrepancies (test_id, variant_id, metrics_on, metric, st
 SELECT d.test_id, d.variant_id, d.metrics_on, d.metric, d.stored, d.actual, %(found_by)s, %(corrected)s
 FROM jsonb_populate_recordset(NULL::ab_metric_discrepancies, %(differences)s) d;
 
+-- list_standings --
+-- What each variant of live tests, or of one test, has come to: visitors and what they did as far as it is counted,
+-- buyers (each visitor once) with what they spent, and what was refunded.
+WITH wanted AS (
+    SELECT t.test_id, t.counted_through FROM ab_tests t
+    WHERE CASE WHEN %(only_test)s::text IS NULL THEN t.status IN ('running', 'paused') ELSE t.test_id = %(only_test)s END
+), counted AS (
+    SELECT m.test_id, m.variant_id, sum(m.visitors) AS visitors, sum(m.viewers) AS viewers,
+           sum(m.cart_visitors) AS cart_visitors, sum(m.checkout_visitors) AS checkout_visitors, sum(m.views) AS views,
+           sum(m.bounces) AS bounces, sum(m.errors) AS errors
+    FROM ab_daily_metrics m JOIN wanted w ON w.test_id = m.test_id GROUP BY 1, 2
+), buyers AS (
+    SELECT c.test_id, c.variant_id, count(*) AS orders, sum(c.revenue_cents) AS cents,
+           count(*) FILTER (WHERE c.revenue_cents < c.ordered_cents) AS refunded
+    FROM ab_test_conversions c JOIN wanted w ON w.test_id = c.test_id
+    WHERE c.converted_at < coalesce(w.counted_through, c.converted_at + interval '1 day') AND NOT c.removed
+    GROUP BY c.test_id, c.variant_id, coalesce(c.visitor_id, 'order ' || c.shopify_order_id)
+), bought AS (
+    SELECT b.test_id, b.variant_id, count(*) AS purchasers, sum(b.orders) AS purchases, sum(b.cents) AS revenue_cents,
+           sum(b.cents::numeric * b.cents) AS squares, sum(b.refunded) AS refunded
+    FROM buyers b GROUP BY 1, 2
+)
+SELECT v.test_id, v.variant_id, coalesce(n.visitors, 0)::bigint AS visitors, coalesce(n.viewers, 0)::bigint AS viewers,
+       coalesce(n.cart_visitors, 0)::bigint AS cart_visitors,
+       coalesce(n.checkout_visitors, 0)::bigint AS checkout_visitors, coalesce(n.views, 0)::bigint AS views,
+       coalesce(n.bounces, 0)::bigint AS bounces, coalesce(n.errors, 0)::bigint AS errors,
+       coalesce(b.purchasers, 0)::bigint AS purchasers, coalesce(b.purchases, 0)::bigint AS purchases,
+       coalesce(b.revenue_cents, 0)::bigint AS revenue_cents, coalesce(b.squares, 0)::double precision AS squares,
+       coalesce(b.refunded, 0)::bigint AS refunded
+FROM ab_variants v JOIN wanted w ON w.test_id = v.test_id
+LEFT JOIN counted n ON n.test_id = v.test_id AND n.variant_id = v.variant_id
+LEFT JOIN bought b ON b.test_id = v.test_id AND b.variant_id = v.variant_id
+ORDER BY v.test_id, v.place, v.variant_id;
+
+-- save_measurements --
+-- What variants were thought to be worth.
+INSERT INTO ab_measurements (test_id, variant_id, measured_at, metric, visitors, conversions, mean, low, high,
+                             chance_to_be_best, expected_loss, algorithm, weight_before, weight_after)
+SELECT n.test_id, n.variant_id, n.measured_at, n.metric, n.visitors, n.conversions, n.mean, n.low, n.high,
+       n.chance_to_be_best, n.expected_loss, n.algorithm, n.weight_before, n.weight_after
+FROM jsonb_populate_recordset(NULL::ab_measurements, %(measurements)s) n
+ON CONFLICT DO NOTHING;
+
+-- save_weights --
+-- New weights of running tests, as they were measured.
+WITH changed AS (
+    UPDATE ab_variants v SET weight_basis_points = n.weight_after
+    FROM jsonb_populate_recordset(NULL::ab_measurements, %(measurements)s) n
+    JOIN ab_tests t ON t.test_id = n.test_id AND t.status = 'running'
+    WHERE v.test_id = n.test_id AND v.variant_id = n.variant_id
+    RETURNING v.test_id
+)
+UPDATE ab_tests SET optimized_at = %(optimized_at)s WHERE test_id IN (SELECT c.test_id FROM changed c);
+
+-- choose_due_starts --
+-- Drafts whose start has passed.
+SELECT t.test_id, t.starts_at AS due_at FROM ab_tests t
+WHERE t.status = 'draft' AND t.auto_start AND t.starts_at <= %(due_at)s AND coalesce(t.ends_at > %(due_at)s, true)
+ORDER BY t.starts_at, t.test_id LIMIT %(most)s;
+
+-- choose_due_ends --
+-- Live tests whose end has passed, and drafts that never began.
+SELECT t.test_id, t.ends_at AS due_at FROM ab_tests t
+WHERE t.status <> 'completed' AND t.auto_end AND t.ends_at <= %(due_at)s
+ORDER BY t.ends_at, t.test_id LIMIT %(most)s;
+
+-- choose_unmeasured --
+-- Running tests without a winner, those first at which nobody has looked for the longest.
+SELECT t.test_id FROM ab_tests t
+WHERE t.status = 'running' AND t.winner_flagged_at IS NULL
+ORDER BY t.measured_at NULLS FIRST, t.test_id LIMIT %(most)s;
+
+-- mark_measured --
+-- Somebody has looked; with a winner where the numbers show one.
+UPDATE ab_tests
+SET measured_at = %(measured_at)s, winner_variant_id = coalesce(winner_variant_id, %(winner_variant_id)s),
+    winner_flagged_at = CASE WHEN %(winner_variant_id)s::text IS NULL THEN winner_flagged_at ELSE %(measured_at)s END
+WHERE test_id = %(test_id)s;

@@ -113,6 +113,9 @@ class Metrics:
         """Bring purchases and revenue of days up to their conversions that have changed since."""
         self._tx.execute(QUERIES["refresh_purchases"], {"changed_since": changed_since})
 
+    def mark_counted(self, kept_before: datetime) -> None:
+        self._tx.execute(QUERIES["mark_counted"], {"kept_before": kept_before})
+
     def list_stored(self, first: date, last: date, only_test: str | None = None) -> list[DayMetrics]:
         about = {"first_day": first, "last_day": last, "only_test": only_test}
         return [

@@ -1,4 +1,4 @@
-"""The life of an A/B test: created, started, ended."""
+"""The life of an A/B test: created, started. How it ends is decided in ``decision_tasks``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from commerce.ab_testing.model import AbTest
 from commerce.ab_testing.payloads import definition_of
 from commerce.ab_testing.repository import Tests
 from tradewind.clock import Clock
-from tradewind.contracts.ab_tests import AbTestCreated, AbTestEnded, AbTestStarted
+from tradewind.contracts.ab_tests import AbTestCreated, AbTestStarted
 from tradewind.errors import RetryableError
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.task import task
@@ -32,7 +32,6 @@ class Lived:
     test_id: str
     status: str
     changed: bool
-    winner_variant_id: str | None = None
 
 
 @task("ab-handle-test-created", on=Event("ab.testCreated"), retry=LIFE_EVENT, entity="test_id")
@@ -43,7 +42,7 @@ def handle_test_created(payload: AbTestCreated, tenant: Tenant, db: TenantDb, cl
         saved = tests.save(definition_of(payload, tenant.zone))
         if saved:
             tests.init_metrics(payload.test_id, clock.now())
-        test = _require(tx, payload.test_id)
+        test = require_test(tx, payload.test_id)
     return Lived(test.id, test.status, saved)
 
 
@@ -51,26 +50,17 @@ def handle_test_created(payload: AbTestCreated, tenant: Tenant, db: TenantDb, cl
 def handle_test_started(payload: AbTestStarted, db: TenantDb, clock: Clock) -> Lived:
     """Let a test run: from now on visitors are assigned to its variants. One that is over stays over."""
     with db.begin() as tx:
-        _require(tx, payload.test_id)
+        require_test(tx, payload.test_id)
         tests, at = Tests(tx), payload.started_at or clock.now()
         started = tests.start(payload.test_id, at)
         if started:
             tests.init_metrics(payload.test_id, at)
-        test = _require(tx, payload.test_id)
+        test = require_test(tx, payload.test_id)
     return Lived(test.id, test.status, started)
 
 
-@task("ab-handle-test-ended", on=Event("ab.testEnded"), retry=LIFE_EVENT, entity="test_id")
-def handle_test_ended(payload: AbTestEnded, db: TenantDb, clock: Clock) -> Lived:
-    """Complete a test: nobody new is assigned, and what it showed stays to be read."""
-    with db.begin() as tx:
-        _require(tx, payload.test_id)
-        ended = Tests(tx).end(payload.test_id, payload.ended_at or clock.now(), payload.winner_variant_id)
-        test = _require(tx, payload.test_id)
-    return Lived(test.id, test.status, ended, test.winner_id)
-
-
-def _require(tx: Transaction, test_id: str) -> AbTest:
+def require_test(tx: Transaction, test_id: str) -> AbTest:
+    """The test, locked. Raises TestUnknownError."""
     test = Tests(tx).lock(test_id)
     if test is None:
         raise TestUnknownError(f"no A/B test {test_id} yet")

@@ -5,6 +5,7 @@
 
 SET lock_timeout = '3s';
 
+-- counted_through is the instant up to which the daily metrics hold everything that was kept.
 -- weight_basis_points of a test's variants sum to 10,000. starts_at and ends_at are what the schedule says, started_at
 -- and ended_at what happened.
 CREATE TABLE ab_tests (
@@ -12,7 +13,7 @@ CREATE TABLE ab_tests (
     test_id text NOT NULL,
     name text NOT NULL,
     status text NOT NULL CHECK (status IN ('draft', 'running', 'paused', 'completed')),
-    mode text NOT NULL DEFAULT 'manual' CHECK (mode IN ('manual', 'mab', 'thompson')),
+    mode text NOT NULL CHECK (mode IN ('manual', 'mab', 'thompson')),
     type text NOT NULL DEFAULT 'landing_page' CHECK (type IN ('landing_page', 'shipping', 'email')),
     goal text NOT NULL DEFAULT 'purchase' CHECK (goal IN ('page_view', 'add_to_cart', 'begin_checkout', 'purchase')),
     metric text NOT NULL DEFAULT 'revenue_per_visitor' CHECK (metric IN ('revenue_per_visitor', 'conversion_rate')),
@@ -29,7 +30,9 @@ CREATE TABLE ab_tests (
     winner_variant_id text,
     winner_flagged_at timestamptz,
     optimized_at timestamptz,
+    measured_at timestamptz,
     last_synced_at timestamptz,
+    counted_through timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, test_id)

@@ -1,0 +1,116 @@
+"""Deciding on A/B tests: the clock that starts and ends them, the winner, and the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from commerce.ab_testing.counting import EVENTS_KEPT, rebuild
+from commerce.ab_testing.measuring import measure
+from commerce.ab_testing.model import AbTest, Measurement, find_winner
+from commerce.ab_testing.payloads import Schedule
+from commerce.ab_testing.repository import Tests
+from commerce.ab_testing.standing_repository import Standings
+from commerce.ab_testing.tasks import LIFE_EVENT, handle_test_started, require_test
+from tradewind.clock import Clock
+from tradewind.contracts.ab_tests import AbTestEnded, AbTestStarted
+from tradewind.tasks.retry import Retry, exponential
+from tradewind.tasks.run import Outbox
+from tradewind.tasks.task import task
+from tradewind.tasks.triggers import Cron, Event
+from tradewind.tenancy.database import TenantDb, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A test's end. ``corrected`` is how many numbers the last count has changed; ``changed`` is false for one that was
+    over before.
+    """
+
+    test_id: str
+    status: str
+    changed: bool
+    winner_variant_id: str | None
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """What a run of the scheduler has begun: ids of tests, and winners by test."""
+
+    started: list[str]
+    ended: list[str]
+    looked_at: list[str]
+    winners: dict[str, str]
+
+
+@task(
+    "ab-handle-test-ended",
+    on=Event("ab.testEnded"),
+    retry=LIFE_EVENT,
+    entity="test_id",
+    memory=512,
+    layers=("statistics",),
+)
+def handle_test_ended(payload: AbTestEnded, db: TenantDb, clock: Clock) -> Ended:
+    """Complete a test: nobody new is assigned, it is counted a last time, and what it showed names the winner.
+
+    A winner that a person names stands; else the numbers may name one, by the same rule as while it ran.
+    """
+    now = clock.now()
+    with db.begin() as tx:
+        require_test(tx, payload.test_id)
+        ended = Tests(tx).end(payload.test_id, payload.ended_at or now, payload.winner_variant_id)
+        corrected = 0
+        if ended:
+            first = (now - EVENTS_KEPT).date()
+            last_count = rebuild(tx, first, now.date(), now, "aggregation", payload.test_id, through=now)
+            corrected = len(last_count)
+            _look(tx, require_test(tx, payload.test_id), now)
+        test = require_test(tx, payload.test_id)
+    return Ended(test.id, test.status, ended, test.winner_id, corrected)
+
+
+@task(
+    "ab-test-scheduler",
+    schedule=Cron("*/5 * * * *"),
+    each_tenant=True,
+    retry=Retry(attempts=3, backoff=exponential(2, 30)),
+    cap=1,
+    concurrency=10,
+    memory=512,
+    starts=("ab-handle-test-started", "ab-handle-test-ended"),
+    layers=("statistics",),
+)
+def schedule_tests(payload: Schedule, db: TenantDb, clock: Clock, outbox: Outbox) -> Scheduled:
+    """Start tests whose start has passed, end those whose end has, and flag winners: 50 tests a run.
+
+    A winner is flagged and not ended: it is the best with the test's confidence, at a loss below a hundredth of the
+    control's value, once every variant has 100 visitors and 10 conversions.
+    """
+    now, room = clock.now(), payload.limit
+    with db.begin() as tx:
+        standings = Standings(tx)
+        starts = standings.choose_due_starts(now, room)
+        ends = standings.choose_due_ends(now, room - len(starts))
+        looked_at = standings.choose_unmeasured(room - len(starts) - len(ends))
+        found = {test_id: _look(tx, require_test(tx, test_id), now) for test_id in looked_at}
+    for due in starts:
+        told = AbTestStarted(test_id=due.test_id, started_at=due.due_at)
+        outbox.start(handle_test_started, told, key=due.test_id)
+    for due in ends:
+        outbox.start(
+            handle_test_ended, AbTestEnded(test_id=due.test_id, ended_at=due.due_at), key=due.test_id
+        )
+    winners = {test_id: winner for test_id, winner in found.items() if winner is not None}
+    return Scheduled([due.test_id for due in starts], [due.test_id for due in ends], looked_at, winners)
+
+
+def _look(tx: Transaction, test: AbTest, now: datetime) -> str | None:
+    """Measure a test, keep what is seen, and flag the winner where there is one."""
+    standings = Standings(tx)
+    measured: list[Measurement] = measure(test, standings.list_standings(test.id).get(test.id, []))
+    winner = find_winner(test, measured) if measured else None
+    standings.save_measurements({test.id: measured}, {test.id: str(test.metric)}, now)
+    standings.mark_measured(test.id, now, winner)
+    return winner

@@ -1,0 +1,98 @@
+"""Standings, measurements and schedules of tests in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from commerce.ab_testing.model import Measurement, Standing
+from commerce.ab_testing.repository import QUERIES
+from tradewind.tenancy.database import Jsonb, Transaction
+
+_FIELDS = tuple(Standing.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A test whose start or end has passed."""
+
+    test_id: str
+    due_at: datetime
+
+
+class Standings:
+    """What tests have come to."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def list_standings(self, only_test: str | None = None) -> dict[str, list[Standing]]:
+        """Variants by test, in their places; of one test, or of all that run or are paused."""
+        found: dict[str, list[Standing]] = {}
+        for row in self._tx.fetch_all(QUERIES["list_standings"], {"only_test": only_test}):
+            standing = Standing(**{name: row[name] for name in _FIELDS})
+            found.setdefault(row["test_id"], []).append(standing)
+        return found
+
+    def save_measurements(
+        self, measured: Mapping[str, Sequence[Measurement]], metric: Mapping[str, str], at: datetime
+    ) -> None:
+        """Keep measurements by test; ``metric`` is each test's own."""
+        rows = [
+            row for test_id, each in measured.items() for row in _rows(test_id, each, at, metric[test_id])
+        ]
+        self._tx.execute(QUERIES["save_measurements"], {"measurements": Jsonb(rows)})
+
+    def save_weights(
+        self,
+        measured: Mapping[str, Sequence[Measurement]],
+        metric: Mapping[str, str],
+        algorithm: Mapping[str, str],
+        at: datetime,
+    ) -> None:
+        """Keep measurements and let their new weights count."""
+        rows = [
+            {**row, "algorithm": algorithm[test_id]}
+            for test_id, each in measured.items()
+            for row in _rows(test_id, each, at, metric[test_id])
+        ]
+        self._tx.execute(QUERIES["save_measurements"], {"measurements": Jsonb(rows)})
+        self._tx.execute(QUERIES["save_weights"], {"measurements": Jsonb(rows), "optimized_at": at})
+
+    def choose_due_starts(self, due_at: datetime, most: int) -> list[Due]:
+        rows = self._tx.fetch_all(QUERIES["choose_due_starts"], {"due_at": due_at, "most": most})
+        return [Due(row["test_id"], row["due_at"]) for row in rows]
+
+    def choose_due_ends(self, due_at: datetime, most: int) -> list[Due]:
+        rows = self._tx.fetch_all(QUERIES["choose_due_ends"], {"due_at": due_at, "most": most})
+        return [Due(row["test_id"], row["due_at"]) for row in rows]
+
+    def choose_unmeasured(self, most: int) -> list[str]:
+        return [row["test_id"] for row in self._tx.fetch_all(QUERIES["choose_unmeasured"], {"most": most})]
+
+    def mark_measured(self, test_id: str, at: datetime, winner_id: str | None) -> None:
+        about = {"test_id": test_id, "measured_at": at, "winner_variant_id": winner_id}
+        self._tx.execute(QUERIES["mark_measured"], about)
+
+
+def _rows(test_id: str, measured: Sequence[Measurement], at: datetime, metric: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "test_id": test_id,
+            "variant_id": each.variant_id,
+            "measured_at": at.isoformat(),
+            "metric": metric,
+            "visitors": each.visitors,
+            "conversions": each.conversions,
+            "mean": each.mean,
+            "low": each.low,
+            "high": each.high,
+            "chance_to_be_best": each.chance_to_be_best,
+            "expected_loss": each.expected_loss,
+            "weight_before": each.weight_before,
+            "weight_after": each.weight_after,
+        }
+        for each in measured
+    ]
