@@ -80,6 +80,11 @@ ACCEPTED = (
         "pages of storefronts call it, in which nothing is secret; its key opens this door alone and is limited",
     ),
     Accepted(
+        r"AwsSolutions-APIG4",
+        r".*/http-api/unsubscribe-route-[1-2]",
+        "whoever got an e-mail may leave without logging in; the function checks the link's signature first",
+    ),
+    Accepted(
         r"AwsSolutions-SF2",
         r".*-machine/machine",
         "the run ledger and the correlation id show each step; X-Ray would cost more than the machine",

@@ -25,6 +25,8 @@ EXPERIMENT_ROUTES = ("POST /ab/events", "GET /ab/assignments", "POST /ab/assignm
 """A storefront's pages, by a key that everybody can read."""
 IAM_ROUTES = tuple(route.replace(" /", " /platform/") for route in KEY_ROUTES)
 """The platform's own services, by IAM."""
+UNSUBSCRIBE_ROUTES = ("GET /unsubscribe/{token}", "POST /unsubscribe/{token}")
+"""Recipients of e-mails, by a signed link."""
 LOCAL_API_ID = "tradewind"
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
@@ -56,7 +58,12 @@ class HttpApi(Construct):
     """Every route of the deployment, throttled, with access logs."""
 
     def __init__(
-        self, stack: TradewindStack, receiver: Function, api: Function, experiments: Function
+        self,
+        stack: TradewindStack,
+        receiver: Function,
+        api: Function,
+        experiments: Function,
+        unsubscribe: Function,
     ) -> None:
         super().__init__(stack, "http-api")
         self.api = apigateway.CfnApi(
@@ -70,6 +77,7 @@ class HttpApi(Construct):
         )
         self._connect("receiver", receiver, WEBHOOK_ROUTES, "*/webhooks/*")
         self._connect("api", api, (*KEY_ROUTES, *PUBLIC_ROUTES), "*")
+        self._connect("unsubscribe", unsubscribe, UNSUBSCRIBE_ROUTES, "*/unsubscribe/*")
         self._connect("experiments", experiments, EXPERIMENT_ROUTES, "*/ab/*")
         self._stage(stack)
 

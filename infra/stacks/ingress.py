@@ -124,7 +124,17 @@ class IngressStack(TradewindStack):
                 [to_tasks, key],
             )
         )
-        api = HttpApi(self, receiver, own_api, experiments)
+        unsubscribe = self._function(
+            Part(
+                "unsubscribe",
+                "Lets the recipient of an e-mail unsubscribe with one click",
+                timedelta(seconds=8),
+                256,
+                [key],
+                database_role="app",
+            )
+        )
+        api = HttpApi(self, receiver, own_api, experiments, unsubscribe)
         CfnOutput(
             self,
             "WebhookUrl",

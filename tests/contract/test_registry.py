@@ -33,7 +33,17 @@ TASKS = sorted((task for task in REGISTRY if not task.id.startswith("test-")), k
 WORKFLOWS = REGISTRY.workflows
 STAGES = ("local", "dev", "prod")
 KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-INGRESS = ("receiver", "api", "experiments", "fan-out", "relay", "dead-letter-intake", "migrate", "admin")
+INGRESS = (
+    "receiver",
+    "api",
+    "experiments",
+    "unsubscribe",
+    "fan-out",
+    "relay",
+    "dead-letter-intake",
+    "migrate",
+    "admin",
+)
 LAMBDA_DESCRIPTION_LIMIT = 256
 
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda each: each.id)

@@ -299,6 +299,7 @@ def test_the_workflows_starter_waits_longer_than_the_machine_runs(dev: Applicati
         ("receiver", 5, 100),
         ("api", 8, 50),
         ("experiments", 8, 50),
+        ("unsubscribe", 8, None),
         ("fan-out", 60, None),
         ("relay", 50, None),
         ("intake", 60, None),
@@ -324,9 +325,11 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
     for route in dev.of_type("AWS::ApiGatewayV2::Route"):
         target = readable(route["Target"])
         [function] = [uri for logical_id, uri in integrations.items() if logical_id in target]
-        [kind] = [kind for kind in ("receiver", "experiments", "api") if kind in function.rsplit("/", 1)[-1]][
-            :1
-        ]
+        [kind] = [
+            kind
+            for kind in ("receiver", "experiments", "unsubscribe", "api")
+            if kind in function.rsplit("/", 1)[-1]
+        ][:1]
         found[route["RouteKey"]] = (kind, route["AuthorizationType"])
     assert found == {
         "POST /webhooks/{provider}": ("receiver", "NONE"),
@@ -335,6 +338,8 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
         "POST /tasks/{id}/runs": ("api", "NONE"),
         "GET /runs/{id}": ("api", "NONE"),
         "GET /openapi.json": ("api", "NONE"),
+        "GET /unsubscribe/{token}": ("unsubscribe", "NONE"),
+        "POST /unsubscribe/{token}": ("unsubscribe", "NONE"),
         "POST /ab/events": ("experiments", "NONE"),
         "GET /ab/assignments": ("experiments", "NONE"),
         "POST /ab/assignments": ("experiments", "NONE"),
@@ -355,7 +360,7 @@ def test_document_describes_the_routes_and_no_others(dev: Application) -> None:
     patterns = {
         route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route))
         for route in routes
-        if not re.search(" /(webhooks|ab)/", route)
+        if not re.search(" /(webhooks|ab|unsubscribe)/", route)
     }
     described = describe_api(load_manifest(), load_payload_schemas())
     taken: set[str] = set()

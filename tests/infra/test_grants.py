@@ -159,6 +159,7 @@ def test_each_task_reads_the_login_of_its_own_database_role(application: Applica
         ("intake", ["platform"]),
         ("dead-letter-intake", ["platform"]),
         ("admin", ["platform"]),
+        ("unsubscribe", ["app"]),
         ("migrate", ["owner"]),
         ("database-roles", ["app", "master", "owner", "platform"]),
         ("migration-hook", []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ from tradewind.tasks.worker import Done, End, Worker
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
 from tradewind.tenancy.database import Connections, Session
 from tradewind.tenancy.links import TenantLinks
-from tradewind.tenancy.tenant import PLATFORM_TENANT
+from tradewind.tenancy.tenant import PLATFORM_TENANT, Tenant
 
 PROCESS, RETRY = "commerce-process-review-email-queue", "commerce-retry-failed-review-emails"
 BASE = "https://tradewind.example.com"
@@ -90,6 +90,18 @@ class MailRoom:
 
     def share_account(self, api_key: str = "re_shared") -> None:
         self.give_account(PLATFORM_TENANT, api_key=api_key)
+
+    def signer(self, tenant_id: UUID) -> Callable[[int, int], str]:
+        """What signs the tenant's unsubscribe links."""
+        [row] = self.query(
+            "SELECT tenant_id::text, slug, name, status, zone, currency, settings FROM tenants WHERE tenant_id = %s",
+            tenant_id,
+        )
+        session = Session(self.connections)
+        try:
+            return TenantLinks(Tenant.from_row(row), session, self.vault).signer()
+        finally:
+            session.close()
 
     def queue(
         self,
@@ -169,7 +181,8 @@ class MailRoom:
         )
         while isinstance(end, Done) and (again := self._own_messages(task_id)):
             for message in again:
-                end = self.worker(message.task).work(message, self.deadline())
+                next_end = self.worker(message.task).work(message, self.deadline())
+                end = next_end if message.task == task_id else end
         return end
 
     def _own_messages(self, task_id: str) -> list[Message]:
