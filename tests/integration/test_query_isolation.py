@@ -108,6 +108,8 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "found_by": "sync",
         "kept_variants": [f"text-{THEIRS}"],
         "metric_names": ["refund_rate"],
+        "only_order": THEIRS,
+        "test_ids": [f"text-{THEIRS}"],
         "due_at": AT + timedelta(days=900),
         "priorities": [THEIRS],
         "amount": 1,

@@ -1,4 +1,4 @@
-"""Deciding on A/B tests: the clock that starts and ends them, the winner, and the end."""
+"""Deciding on A/B tests: the clock that starts and ends them, the winner, the end, and what stops them before."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from commerce.ab_testing.counting import EVENTS_KEPT, rebuild
+from commerce.ab_testing.guarding import check_ratio, evaluate
 from commerce.ab_testing.measuring import measure
-from commerce.ab_testing.model import AbTest, Measurement, find_winner
-from commerce.ab_testing.payloads import Schedule
+from commerce.ab_testing.model import AbTest, Measurement, Status, find_winner
+from commerce.ab_testing.payloads import Guarding, Schedule
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
 from commerce.ab_testing.tasks import LIFE_EVENT, handle_test_started, require_test
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestEnded, AbTestStarted
+from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
-from tradewind.tasks.run import Outbox
+from tradewind.tasks.run import Outbox, Run
 from tradewind.tasks.task import task
 from tradewind.tasks.triggers import Cron, Event
 from tradewind.tenancy.database import TenantDb, Transaction
@@ -42,6 +44,16 @@ class Scheduled:
     ended: list[str]
     looked_at: list[str]
     winners: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """Tests that were looked at, what was found new, and which tests were paused or stopped for it."""
+
+    tests: list[str]
+    findings: list[str]
+    paused: list[str]
+    stopped: list[str]
 
 
 @task(
@@ -104,6 +116,41 @@ def schedule_tests(payload: Schedule, db: TenantDb, clock: Clock, outbox: Outbox
         )
     winners = {test_id: winner for test_id, winner in found.items() if winner is not None}
     return Scheduled([due.test_id for due in starts], [due.test_id for due in ends], looked_at, winners)
+
+
+@task(
+    "ab-evaluate-guardrails",
+    schedule=Cron("45 * * * *"),
+    each_tenant=True,
+    retry=Retry(attempts=3, backoff=exponential(2, 30)),
+    cap=1,
+    concurrency=10,
+    memory=512,
+    starts=("ab-handle-test-ended",),
+    layers=("statistics",),
+)
+def evaluate_guardrails(payload: Guarding, run: Run, db: TenantDb, clock: Clock, outbox: Outbox) -> Guarded:
+    """Look for harm that running tests do, and once a day whether visitors came by the weights: warn, pause, stop.
+
+    A finding counts once a day: who lets a test go on after it was paused is not overruled within the hour.
+    """
+    now = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    with_ratio = now.hour == 0 if payload.sample_ratio is None else payload.sample_ratio
+    with db.begin() as tx:
+        standings = Standings(tx)
+        tests = [test for test in Tests(tx).list_live() if test.status is Status.RUNNING]
+        known, rules = standings.list_standings(), standings.list_guardrails()
+        found = [each for test in tests for each in evaluate(test, known[test.id], rules.get(test.id, []))]
+        if with_ratio:
+            found += [each for test in tests for each in check_ratio(test, known[test.id])]
+        new = standings.save_findings(found, now.date())
+        stopped = sorted({each.test_id for each in new if each.action == "stop"})
+        paused = sorted({each.test_id for each in new if each.action == "pause"} - set(stopped))
+        standings.pause(paused)
+    for test_id in stopped:
+        outbox.start(handle_test_ended, AbTestEnded(test_id=test_id, ended_at=now), key=test_id)
+    told = [f"{each.test_id} {each.variant_id} {each.metric} {each.level}" for each in new]
+    return Guarded([test.id for test in tests], told, paused, stopped)
 
 
 def _look(tx: Transaction, test: AbTest, now: datetime) -> str | None:

@@ -89,7 +89,8 @@ class AbTest:
 
     @property
     def control(self) -> Variant:
-        return next(variant for variant in self.variants if variant.is_control)
+        """What the others are compared with; the first where none is marked."""
+        return next((variant for variant in self.variants if variant.is_control), self.variants[0])
 
     @property
     def is_over(self) -> bool:
@@ -184,6 +185,21 @@ class GuardrailRule:
     metric: str
     threshold: float
     action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a test. Values are rates, or cents a visitor; of a sample ratio, visitors."""
+
+    test_id: str
+    kind: str
+    metric: str
+    variant_id: str
+    level: str
+    action: str
+    control_value: float
+    variant_value: float
+    p_value: float
 
 
 PRESETS = (

@@ -58,6 +58,22 @@ class Optimization(BaseModel):
     epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
 
 
+class OrderLookBack(BaseModel):
+    """Orders that changed in the last hours."""
+
+    look_back_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 2
+
+
+class OrderToMatch(BaseModel):
+    order_id: Annotated[int, Field(gt=0, lt=2**63)]
+
+
+class Guarding(BaseModel):
+    """``sample_ratio`` None: at the day's first hour."""
+
+    sample_ratio: bool | None = None
+
+
 class Schedule(BaseModel):
     """At most so many tests a run."""
 

@@ -218,7 +218,7 @@ SET visitors = excluded.visitors, viewers = excluded.viewers, views = excluded.v
 -- What was found to differ.
 INSERT INTO ab_metric_discrepancies (test_id, variant_id, metrics_on, metric, stored, actual, found_by, corrected)
 SELECT d.test_id, d.variant_id, d.metrics_on, d.metric, d.stored, d.actual, %(found_by)s, %(corrected)s
-FROM jsonb_populate_recordset(NULL::ab_metric_discrepancies, %(differences)s) d;
+FROM jsonb_populate_recordset(NULL::ab_metric_discrepancies, %(metric_differences)s) d;
 
 -- list_standings --
 -- What each variant of live tests, or of one test, has come to: visitors and what they did as far as it is counted,
@@ -298,3 +298,80 @@ UPDATE ab_tests
 SET measured_at = %(measured_at)s, winner_variant_id = coalesce(winner_variant_id, %(winner_variant_id)s),
     winner_flagged_at = CASE WHEN %(winner_variant_id)s::text IS NULL THEN winner_flagged_at ELSE %(measured_at)s END
 WHERE test_id = %(test_id)s;
+
+-- add_conversions --
+-- Orders that changed since an instant, or one order, as conversions of the tests whose visitor placed them: known by the
+-- visitor, else by the session, else by the customer. An order that is a test's already stays as it is.
+WITH changed AS (
+    SELECT o.shopify_order_id, o.visitor_id, o.attributes ->> 'session_id' AS session_id, o.shopify_customer_id, o.placed_at,
+           o.total_cents, greatest(0, o.total_cents - o.refunded_cents) AS remaining_cents, o.status = 'cancelled' AS removed
+    FROM orders o
+    WHERE NOT o.test AND CASE WHEN %(only_order)s::bigint IS NULL THEN o.shopify_updated_at >= %(changed_since)s
+                              ELSE o.shopify_order_id = %(only_order)s END
+), matched AS (
+    SELECT o.*, a.test_id, a.variant_id, a.visitor_id AS assigned_visitor_id, a.seen_at,
+           CASE WHEN a.visitor_id = o.visitor_id THEN 1 WHEN a.session_id = o.session_id THEN 2 ELSE 3 END AS place
+    FROM changed o
+    JOIN ab_test_assignments a ON a.visitor_id = o.visitor_id OR a.session_id = o.session_id
+                               OR a.shopify_customer_id = o.shopify_customer_id
+    JOIN ab_tests t ON t.test_id = a.test_id AND t.started_at <= o.placed_at
+                    AND coalesce(t.ended_at >= o.placed_at, true)
+    WHERE a.seen_at <= o.placed_at
+), chosen AS (
+    SELECT DISTINCT ON (m.shopify_order_id, m.test_id) m.*
+    FROM matched m ORDER BY m.shopify_order_id, m.test_id, m.place, m.seen_at
+)
+INSERT INTO ab_test_conversions AS c (test_id, shopify_order_id, variant_id, visitor_id, source, matched_by, ordered_cents,
+                                      revenue_cents, removed, converted_on, converted_at, confirmed_at)
+SELECT h.test_id, h.shopify_order_id, h.variant_id, h.assigned_visitor_id, 'reconciliation',
+       (ARRAY['visitor', 'session', 'customer'])[h.place], h.total_cents,
+       CASE WHEN h.removed THEN 0 ELSE h.remaining_cents END, h.removed, (h.placed_at AT TIME ZONE 'UTC')::date,
+       h.placed_at, now()
+FROM chosen h ORDER BY 1, 2
+ON CONFLICT DO NOTHING;
+
+-- settle_conversions --
+-- What conversions are worth now, by their orders: less after a refund, nothing after a cancellation.
+WITH present AS (
+    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
+           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
+    FROM orders o
+    WHERE CASE WHEN %(only_order)s::bigint IS NULL THEN o.shopify_updated_at >= %(changed_since)s
+               ELSE o.shopify_order_id = %(only_order)s END
+)
+UPDATE ab_test_conversions c
+SET ordered_cents = p.total_cents, revenue_cents = p.cents, removed = p.removed, updated_at = now(),
+    confirmed_at = coalesce(c.confirmed_at, now())
+FROM present p
+WHERE c.shopify_order_id = p.shopify_order_id
+  AND (c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
+                                 IS DISTINCT FROM (p.total_cents, p.cents, p.removed));
+
+-- list_conversions --
+-- An order's conversions.
+SELECT c.test_id, c.variant_id, c.visitor_id, c.source, c.matched_by, c.ordered_cents, c.revenue_cents, c.removed
+FROM ab_test_conversions c WHERE c.shopify_order_id = %(order_id)s ORDER BY 1;
+
+-- list_order --
+-- What an order says of who placed it.
+SELECT o.visitor_id IS NOT NULL AS has_visitor, o.attributes ? 'session_id' AS has_session,
+       o.shopify_customer_id IS NOT NULL AS has_customer, o.status, o.placed_at
+FROM orders o WHERE o.shopify_order_id = %(order_id)s;
+
+-- list_guardrails --
+-- The limits of running tests.
+SELECT g.test_id, g.metric, g.threshold, g.action
+FROM ab_guardrails g JOIN ab_tests t ON t.test_id = g.test_id AND t.status = 'running' ORDER BY 1, 2;
+
+-- save_findings --
+-- What was found wrong, once a day for each thing. Only what is new comes back.
+INSERT INTO ab_findings AS f (test_id, kind, metric, variant_id, found_on, level, action, control_value, variant_value,
+                              p_value)
+SELECT n.test_id, n.kind, n.metric, n.variant_id, n.found_on, n.level, n.action, n.control_value, n.variant_value, n.p_value
+FROM jsonb_populate_recordset(NULL::ab_findings, %(findings)s) n
+ON CONFLICT DO NOTHING
+RETURNING f.test_id, f.kind, f.metric, f.variant_id;
+
+-- pause_tests --
+-- Running tests take no new visitors until somebody lets them go on.
+UPDATE ab_tests SET status = 'paused', updated_at = now() WHERE test_id = ANY (%(test_ids)s) AND status = 'running';

@@ -159,7 +159,7 @@ class Metrics:
             }
             for each in differences
         ]
-        about = {"differences": _json(rows), "found_by": found_by, "corrected": corrected}
+        about = {"metric_differences": _json(rows), "found_by": found_by, "corrected": corrected}
         self._tx.execute(QUERIES["save_discrepancies"], about)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Any
 
-from commerce.ab_testing.model import Measurement, Standing
+from commerce.ab_testing.model import Finding, GuardrailRule, Measurement, Standing
 from commerce.ab_testing.repository import QUERIES
 from tradewind.tenancy.database import Jsonb, Transaction
 
@@ -71,6 +71,24 @@ class Standings:
 
     def choose_unmeasured(self, most: int) -> list[str]:
         return [row["test_id"] for row in self._tx.fetch_all(QUERIES["choose_unmeasured"], {"most": most})]
+
+    def list_guardrails(self) -> dict[str, list[GuardrailRule]]:
+        """Limits of running tests, by test."""
+        found: dict[str, list[GuardrailRule]] = {}
+        for row in self._tx.fetch_all(QUERIES["list_guardrails"]):
+            rule = GuardrailRule(row["metric"], float(row["threshold"]), row["action"])
+            found.setdefault(row["test_id"], []).append(rule)
+        return found
+
+    def save_findings(self, findings: Sequence[Finding], day: date) -> list[Finding]:
+        """Keep findings of a day; returns those that are new on it."""
+        rows = [{**asdict(each), "found_on": day.isoformat()} for each in findings]
+        new = self._tx.fetch_all(QUERIES["save_findings"], {"findings": Jsonb(rows)})
+        keys = {(row["test_id"], row["kind"], row["metric"], row["variant_id"]) for row in new}
+        return [each for each in findings if (each.test_id, each.kind, each.metric, each.variant_id) in keys]
+
+    def pause(self, test_ids: Sequence[str]) -> None:
+        self._tx.execute(QUERIES["pause_tests"], {"test_ids": list(test_ids)})
 
     def mark_measured(self, test_id: str, at: datetime, winner_id: str | None) -> None:
         about = {"test_id": test_id, "measured_at": at, "winner_variant_id": winner_id}

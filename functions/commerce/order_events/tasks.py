@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from commerce.ab_testing.settling import settle_conversion
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.payloads import OrderRef
 from commerce.order_sync.sync import read_delivered, sync_and_settle
@@ -98,8 +99,12 @@ def handle_order_fulfilled(
 def handle_order_cancelled(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> OrderSettled:
-    """Mark an order cancelled: its commission is reversed, its revenue taken back, its review request dropped."""
+    """Mark an order cancelled: its commission is reversed, its revenue taken back, its review request dropped.
+
+    It is no conversion of an A/B test any more.
+    """
     order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+    settle_conversion(db, payload.order_id, clock.now())
     return OrderSettled.of(order, fetched=settled is not None)
 
 
@@ -112,6 +117,10 @@ def handle_order_cancelled(
 def handle_refund_created(
     payload: OrderRef, run: Run, tenant: Tenant, db: TenantDb, shopify: Shopify, clock: Clock
 ) -> OrderSettled:
-    """Store a refund with its lines; commission and attributed revenue shrink in proportion."""
+    """Store a refund with its lines; commission and attributed revenue shrink in proportion.
+
+    A conversion of an A/B test is worth what is left.
+    """
     order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
+    settle_conversion(db, payload.order_id, clock.now())
     return OrderSettled.of(order, fetched=settled is not None)

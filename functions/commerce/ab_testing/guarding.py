@@ -1,0 +1,121 @@
+"""Whether a running test does harm, pure: guardrails against the control, and visitors against the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scipy.special import ndtr
+
+from commerce.ab_testing.model import LEAST_VISITORS, AbTest, Finding, GuardrailRule, Mode, Standing
+from commerce.ab_testing.statistics.frequentist import Verdict, pooled_z, welch
+from commerce.ab_testing.statistics.ratio import Mismatch, judge, sample_ratio_mismatch
+from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
+
+SURE = 0.05
+"""A change that chance makes more often than this is no finding."""
+ERRORS = "error_rate"
+REVENUE = "revenue_per_visitor"
+
+
+def sample_of(metric: str, standing: Standing) -> Sample:
+    """What a guardrail looks at. A visitor's second bounce or error counts as one more, up to one each."""
+    visitors = standing.visitors
+    counted = {
+        "conversion_rate": standing.purchasers,
+        "bounce_rate": standing.bounces,
+        "error_rate": standing.errors,
+        "add_to_cart_rate": standing.cart_visitors,
+        "checkout_rate": standing.checkout_visitors,
+    }
+    if metric == REVENUE:
+        return mean_of(visitors, standing.revenue_cents, standing.squares)
+    if metric == "refund_rate":
+        return proportion(standing.purchases, min(standing.refunded, standing.purchases))
+    return proportion(visitors, min(counted[metric], visitors))
+
+
+def evaluate(test: AbTest, standings: Sequence[Standing], rules: Sequence[GuardrailRule]) -> list[Finding]:
+    """Every variant that is beyond a limit, surely so. Thresholds are relative to the control, but for the error rate:
+    that one is the rate itself.
+    """
+    by_id = {standing.variant_id: standing for standing in standings}
+    control = by_id[test.control.id]
+    found = []
+    for rule in rules:
+        for standing in standings:
+            if standing is control or min(standing.visitors, control.visitors) < LEAST_VISITORS:
+                continue
+            finding = _judge(test, rule, control, standing)
+            if finding is not None:
+                found.append(finding)
+    return found
+
+
+def _judge(test: AbTest, rule: GuardrailRule, control: Standing, variant: Standing) -> Finding | None:
+    ours, theirs = sample_of(rule.metric, control), sample_of(rule.metric, variant)
+    if rule.metric == ERRORS:
+        p_value = _above(theirs, rule.threshold)
+        beyond = theirs.mean > rule.threshold
+    else:
+        verdict = _compare(rule.metric, ours, theirs)
+        if verdict is None or ours.mean == 0:
+            return None
+        change, p_value = theirs.mean / ours.mean - 1, verdict.p_value
+        beyond = change <= rule.threshold if rule.threshold < 0 else change >= rule.threshold
+    if not beyond or p_value >= SURE:
+        return None
+    level = "warning" if rule.action == "warn" else "critical"
+    return Finding(
+        test.id,
+        "guardrail",
+        rule.metric,
+        variant.variant_id,
+        level,
+        rule.action,
+        ours.mean,
+        theirs.mean,
+        p_value,
+    )
+
+
+def _compare(metric: str, control: Sample, variant: Sample) -> Verdict | None:
+    return welch(control, variant) if metric == REVENUE else pooled_z(control, variant)
+
+
+def _above(sample: Sample, level: float) -> float:
+    """The one-sided p-value of a share against a fixed level, by the normal approximation."""
+    if not sample.size or not 0 < level < 1:
+        return 1.0
+    return float(ndtr(-(sample.mean - level) / math.sqrt(level * (1 - level) / sample.size)))
+
+
+def check_ratio(test: AbTest, standings: Sequence[Standing]) -> list[Finding]:
+    """Whether visitors came by the weights: a warning, and where chance is out of the question a stop to look.
+
+    Only where weights stand still: a bandit's change by themselves.
+    """
+    if test.mode is not Mode.MANUAL:
+        return []
+    weights = {variant.id: variant.weight for variant in test.variants}
+    shares = [weights[standing.variant_id] for standing in standings]
+    visitors = [standing.visitors for standing in standings]
+    p_value = sample_ratio_mismatch(visitors, shares)
+    verdict = judge(p_value)
+    if verdict is Mismatch.NONE:
+        return []
+    expected = sum(visitors) * shares[0] / max(1, sum(shares))
+    critical = verdict is Mismatch.CRITICAL
+    return [
+        Finding(
+            test.id,
+            "sample_ratio",
+            "visitors",
+            standings[0].variant_id,
+            "critical" if critical else "warning",
+            "pause" if critical else "warn",
+            expected,
+            visitors[0],
+            p_value,
+        )
+    ]
