@@ -12,6 +12,7 @@ import httpx
 
 from infra.local.sandbox.application import Sandbox
 from infra.local.sandbox.faults import read_plan
+from infra.local.sandbox.shopify.bulk import BulkOperations
 from infra.local.sandbox.shopify.catalogue import CatalogueState
 from infra.local.sandbox.shopify.provider import ShopifyProvider
 from infra.local.sandbox.wire import Delivery, Request
@@ -98,6 +99,12 @@ class PlayedShop:
         provider = self.sandbox.providers["shopify"]
         assert isinstance(provider, ShopifyProvider)
         return provider._shop(self.shop).catalogue
+
+    def bulk(self) -> BulkOperations:
+        """The shop's bulk operations."""
+        provider = self.sandbox.providers["shopify"]
+        assert isinstance(provider, ShopifyProvider)
+        return provider._shop(self.shop).bulk
 
     def operations(self) -> list[str]:
         return [call.operation for call in reversed(self.sandbox.calls.latest(5000))]

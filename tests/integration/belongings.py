@@ -101,6 +101,7 @@ def plain(kind: type, name: str, number: int) -> Any:
         int: 0 if name in _BOUNDS else number,
         float: float(number),
         str: contact(name, number) or f"text-{number}",
+        bytes: b"",
         SecretStr: f"text-{number}",
         Any: f"text-{number}",
         UUID: UUID(int=MADE + number),

@@ -66,13 +66,14 @@ def test_webhook_of_a_customer_saves_the_profile_with_its_addresses(house: House
         "orders_count": 3,
         "total_spent_cents": 25_050,
         "currency": "USD",
+        "default_address_id": 5010,
         "profile_updated_at": NOON,
         "source_updated_at": NOON,
     }
     assert {name: row[name] for name in expected} == expected
     [address] = house.query("SELECT * FROM customer_addresses")
-    told_of = ("shopify_customer_id", "shopify_address_id", "city", "country_code", "is_default")
-    assert [address[name] for name in told_of] == [501, 5010, "Ottawa", "CA", True]
+    told_of = ("shopify_customer_id", "shopify_address_id", "city", "country_code")
+    assert [address[name] for name in told_of] == [501, 5010, "Ottawa", "CA"]
 
 
 def test_what_is_stored_already_is_not_asked_for_and_an_older_state_is_not_written(house: House) -> None:

@@ -120,6 +120,7 @@ def to_row(customer: CustomerProfile) -> dict[str, Any]:
         "orders_count": customer.orders_count,
         "total_spent_cents": customer.total_spent_cents,
         "currency": customer.currency,
+        "default_address_id": next((each.id for each in customer.addresses if each.is_default), None),
     }
 
 
@@ -138,7 +139,6 @@ def to_address_rows(customers: Iterable[CustomerProfile]) -> list[dict[str, Any]
             "country_code": address.country_code,
             "zip": address.zip,
             "phone": address.phone,
-            "is_default": address.is_default,
         }
         for customer in customers
         for address in customer.addresses

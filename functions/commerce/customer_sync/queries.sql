@@ -3,7 +3,7 @@
 SELECT c.shopify_customer_id, c.profile_updated_at, c.deleted_at, c.email, c.accepts_marketing, c.orders_count,
        c.total_spent_cents, c.tags, c.segments,
        (SELECT a.country_code FROM customer_addresses a
-        WHERE a.shopify_customer_id = c.shopify_customer_id AND a.is_default LIMIT 1) AS country_code
+        WHERE a.shopify_customer_id = c.shopify_customer_id AND a.shopify_address_id = c.default_address_id) AS country_code
 FROM customers c WHERE c.shopify_customer_id = %(customer_id)s;
 
 -- save_profiles --
@@ -11,11 +11,12 @@ FROM customers c WHERE c.shopify_customer_id = %(customer_id)s;
 -- name and address as well: where an order of later date has told them they stay.
 INSERT INTO customers AS c (
     shopify_customer_id, email, first_name, last_name, phone, accepts_marketing, tags, source_updated_at,
-    profile_updated_at, shopify_created_at, locale, account_state, verified_email, orders_count, total_spent_cents, currency)
+    profile_updated_at, shopify_created_at, locale, account_state, verified_email, orders_count, total_spent_cents,
+    currency, default_address_id)
 SELECT
     r.shopify_customer_id, r.email, r.first_name, r.last_name, r.phone, r.accepts_marketing, r.tags, r.source_updated_at,
     r.profile_updated_at, r.shopify_created_at, r.locale, r.account_state, r.verified_email, r.orders_count,
-    r.total_spent_cents, r.currency
+    r.total_spent_cents, r.currency, r.default_address_id
 FROM jsonb_populate_recordset(NULL::customers, %(profiles)s) r
 ORDER BY r.shopify_customer_id
 ON CONFLICT (tenant_id, shopify_customer_id) DO UPDATE SET
@@ -28,7 +29,7 @@ ON CONFLICT (tenant_id, shopify_customer_id) DO UPDATE SET
     profile_updated_at = excluded.profile_updated_at, shopify_created_at = excluded.shopify_created_at,
     locale = excluded.locale, account_state = excluded.account_state, verified_email = excluded.verified_email,
     orders_count = excluded.orders_count, total_spent_cents = excluded.total_spent_cents, currency = excluded.currency,
-    deleted_at = NULL, synced_at = now()
+    default_address_id = excluded.default_address_id, deleted_at = NULL, synced_at = now()
 WHERE CASE WHEN c.deleted_at IS NULL
            THEN c.profile_updated_at IS NULL OR excluded.profile_updated_at > c.profile_updated_at
            ELSE %(read_at)s > c.deleted_at END
@@ -45,15 +46,15 @@ WITH wanted AS (
                                              AND w.shopify_address_id = a.shopify_address_id)
 )
 INSERT INTO customer_addresses (shopify_customer_id, shopify_address_id, first_name, last_name, company, address1, address2,
-                                city, province_code, country_code, zip, phone, is_default)
+                                city, province_code, country_code, zip, phone)
 SELECT w.shopify_customer_id, w.shopify_address_id, w.first_name, w.last_name, w.company, w.address1, w.address2, w.city,
-       w.province_code, w.country_code, w.zip, w.phone, w.is_default
+       w.province_code, w.country_code, w.zip, w.phone
 FROM wanted w
 ON CONFLICT (tenant_id, shopify_customer_id, shopify_address_id) DO UPDATE SET
     first_name = excluded.first_name, last_name = excluded.last_name, company = excluded.company,
     address1 = excluded.address1, address2 = excluded.address2, city = excluded.city,
     province_code = excluded.province_code, country_code = excluded.country_code, zip = excluded.zip,
-    phone = excluded.phone, is_default = excluded.is_default;
+    phone = excluded.phone;
 
 -- mark_customers_deleted --
 -- Customers that Shopify has no more.

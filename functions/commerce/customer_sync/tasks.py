@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from commerce.bulk_load.load import Tools, load_everything
+from commerce.bulk_load.model import Loaded
 from commerce.customer_sync.payloads import CustomerBatch, CustomerRef, CustomerSync
 from commerce.customer_sync.sync import (
     Settled,
@@ -14,13 +16,14 @@ from commerce.customer_sync.sync import (
     sync_one,
     sync_page,
 )
-from tradewind.catalogue import Catalogue
+from tradewind.catalogue import BulkKind, Catalogue
 from tradewind.clock import Clock
 from tradewind.loglines import count_line
+from tradewind.ports import PayloadStore
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Run
 from tradewind.tasks.task import task
-from tradewind.tasks.triggers import Event, Webhook
+from tradewind.tasks.triggers import Cron, Event, Webhook
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
@@ -53,6 +56,8 @@ def customer_sync(
 
 @task(
     "commerce-customer-batch-sync",
+    schedule=Cron("0 4 * * *", name="commerce-customer-full-sync-scheduled", payload={"full": True}),
+    each_tenant=True,
     retry=BATCH,
     timeout=LONG,
     cap=1,
@@ -61,12 +66,21 @@ def customer_sync(
     backfill=True,
 )
 def customer_batch_sync(
-    payload: CustomerBatch, run: Run, db: TenantDb, catalogue: Catalogue, clock: Clock
-) -> SyncedCustomers | Continuation:
+    payload: CustomerBatch,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    catalogue: Catalogue,
+    payloads: PayloadStore,
+    clock: Clock,
+) -> SyncedCustomers | Loaded | Continuation:
     """Sync customers by ids, created or changed since, page by page, or all by a bulk operation.
 
     A crash resumes at the last page.
     """
+    if payload.full:
+        tools = Tools(run, db, catalogue, payloads, clock, BulkKind.CUSTOMERS, str(tenant.id))
+        return load_everything(tools)
     return sync_page(payload, run, db, catalogue, clock)
 
 

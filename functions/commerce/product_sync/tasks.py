@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from commerce.bulk_load.load import Tools, load_everything
+from commerce.bulk_load.model import Loaded
 from commerce.product_sync.model import is_whole
 from commerce.product_sync.payloads import ProductBatch, ProductRef, ProductSync, SyncRequest
 from commerce.product_sync.repository import Products, Waiting
 from commerce.product_sync.sync import SyncedProduct, delete, fetch_page, sync_one
-from tradewind.catalogue import Catalogue, ProductPage
+from tradewind.catalogue import BulkKind, Catalogue, ProductPage
 from tradewind.clock import Clock
+from tradewind.contracts.shopify import features_of
+from tradewind.ports import PayloadStore
+from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import task
-from tradewind.tasks.triggers import Event, Webhook
+from tradewind.tasks.triggers import Cron, Event, Webhook
 from tradewind.tenancy.database import TenantDb
+from tradewind.tenancy.tenant import Tenant
 
 PRODUCT_EVENT = Retry(attempts=5, backoff=exponential(2, 60))
 BATCH = Retry(attempts=5, backoff=exponential(5, 120))
@@ -29,6 +35,13 @@ class SyncedProducts:
     products: int
     written: int
     large: int
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """A schedule's run for a tenant whose feature flag is off."""
+
+    feature: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,8 @@ def product_sync(
 
 @task(
     "commerce-product-batch-sync",
+    schedule=Cron("0 3 * * *", name="commerce-product-full-sync-scheduled", payload={"full": True}),
+    each_tenant=True,
     retry=BATCH,
     timeout=LONG,
     cap=1,
@@ -78,13 +93,25 @@ def product_sync(
     backfill=True,
     starts=("commerce-product-sync",),
 )
-def product_batch_sync(
-    payload: ProductBatch, run: Run, db: TenantDb, catalogue: Catalogue, clock: Clock, outbox: Outbox
-) -> SyncedProducts | Continuation:
+def product_batch_sync(  # noqa: PLR0913, PLR0917 - a task asks for what it needs
+    payload: ProductBatch,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    catalogue: Catalogue,
+    payloads: PayloadStore,
+    clock: Clock,
+    outbox: Outbox,
+) -> SyncedProducts | Loaded | Off | Continuation:
     """Sync products by ids, of a collection or changed since, at most 250 a message, or all by a bulk operation.
 
     A crash resumes at the last page.
     """
+    if run.source is Source.SCHEDULE and "products" not in features_of(tenant.settings):
+        return Off("products")
+    if payload.full:
+        tools = Tools(run, db, catalogue, payloads, clock, BulkKind.PRODUCTS, str(tenant.id))
+        return load_everything(tools)
     return _sync_page(payload, run, db, catalogue, clock, outbox)
 
 

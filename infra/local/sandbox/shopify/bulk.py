@@ -147,10 +147,18 @@ def _lines(node: Mapping[str, Any], parent: str | None) -> Iterator[bytes]:
     own = {name: value for name, value in node.items() if name not in children}
     if own or parent is None:
         line = own if parent is None else {**own, "__parentId": parent}
-        yield json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()
+        yield _text(line)
     for connection in children.values():
         for edge in connection["edges"]:
             yield from _lines(edge["node"], node.get("id"))
+
+
+def _text(line: Node) -> bytes:
+    """Half a surrogate pair, which no UTF-8 has, is written as an escape."""
+    try:
+        return json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode()
 
 
 def _now() -> str:

@@ -84,6 +84,7 @@ ALTER TABLE customers
     ADD COLUMN orders_count integer,
     ADD COLUMN total_spent_cents bigint,
     ADD COLUMN currency text,
+    ADD COLUMN default_address_id bigint,
     ADD COLUMN segments text[] NOT NULL DEFAULT '{}',
     ADD COLUMN deleted_at timestamptz;
 INSERT INTO personal_data (table_name, column_name, holds, on_redact)
@@ -104,7 +105,6 @@ CREATE TABLE customer_addresses (
     country_code text,
     zip text,
     phone text,
-    is_default boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, shopify_customer_id, shopify_address_id)
 );
 CALL protect('customer_addresses');
@@ -112,6 +112,11 @@ CALL declare_data('customer_addresses', '{"shopify_customer_id": "customer delet
     "last_name": "personal delete", "company": "personal delete", "address1": "personal delete",
     "address2": "personal delete", "city": "personal delete", "province_code": "personal delete",
     "country_code": "personal delete", "zip": "personal delete", "phone": "phone delete"}');
+
+-- A variant's options as one object, name to value, from Shopify's list of both.
+CREATE FUNCTION options_of(p_selected jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce((SELECT jsonb_object_agg(o ->> 'name', o ->> 'value') FROM jsonb_array_elements(p_selected) o), '{}');
 
 -- Bulk operations that a run of ours waits for: the webhook that tells of their end wakes it.
 CREATE TABLE bulk_operations (
@@ -150,5 +155,5 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION wake_run(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION wake_run(text, text) TO tradewind_app;
+REVOKE EXECUTE ON FUNCTION wake_run(text, text), options_of(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION wake_run(text, text), options_of(jsonb) TO tradewind_app;

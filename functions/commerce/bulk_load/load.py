@@ -1,0 +1,210 @@
+"""A full load, step by step: start a bulk operation, wait for it, copy its result, load the parts, archive the rest.
+
+Each step leaves a checkpoint. What was done and not noted is done again to the same end: a part has its name, and an
+upsert of the same state writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from commerce.bulk_load.lines import mend
+from commerce.bulk_load.model import RANGE_BYTES, Loaded, cut, is_denied, is_usable, next_look
+from commerce.bulk_load.repository import BulkOperations, Loads
+from commerce.product_sync.repository import Seen
+from tradewind.catalogue import BulkKind, BulkStatus, Catalogue
+from tradewind.clock import Clock, parse_instant
+from tradewind.contracts.catalogue import ProductDeleted
+from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RetryableError, TerminalError
+from tradewind.money import minor_digits
+from tradewind.ports import PayloadStore
+from tradewind.tasks.events import Told, publish
+from tradewind.tasks.run import Continuation, Run
+from tradewind.tenancy.database import QueryError, TenantDb, Transaction
+
+ENOUGH = timedelta(seconds=20)
+SIDES = ("parents", "children")
+Progress = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a full load works with."""
+
+    run: Run
+    db: TenantDb
+    catalogue: Catalogue
+    payloads: PayloadStore
+    clock: Clock
+    kind: BulkKind
+    tenant_id: str
+
+    def key(self, side: str, part: int) -> str:
+        return f"tenants/{self.tenant_id}/bulk/{self.run.id}/{side}-{part:06d}.jsonl"
+
+
+def load_everything(tools: Tools) -> Loaded | Continuation:
+    """Go on from the last checkpoint to the end, or as far as the time allows."""
+    progress: Progress = dict(tools.run.checkpoint or {"phase": "start"})
+    while True:
+        if tools.run.time_left(tools.clock.now()) < ENOUGH:
+            return tools.run.continue_with(progress)
+        ended = _PHASES[progress["phase"]](tools, progress)
+        if ended is not None:
+            return ended
+        tools.run.save_checkpoint(progress)
+
+
+def _start(tools: Tools, progress: Progress) -> None:
+    """Ask Shopify to read everything; what it reads counts as read from now on."""
+    begun_at = tools.clock.now()
+    operation = tools.catalogue.start_bulk(tools.kind)
+    with tools.db.begin() as tx:
+        BulkOperations(tx).save(operation.id, tools.kind, tools.run.message.task, tools.run.cause)
+    progress |= {
+        "phase": "wait",
+        "operation_id": operation.id,
+        "currency": operation.currency,
+        "begun_at": begun_at.isoformat(),
+        "looks": 0,
+    }
+
+
+def _wait(tools: Tools, progress: Progress) -> Continuation | None:
+    """Look at the operation. Its webhook may wake the run before the time of its next look."""
+    operation = tools.catalogue.find_bulk(progress["operation_id"])
+    if operation is not None and operation.status.is_open:
+        looks = progress["looks"]
+        progress["looks"] = looks + 1
+        return tools.run.continue_with(progress, due_at=tools.clock.now() + next_look(looks))
+    if operation is None or not is_usable(operation):
+        _give_up(
+            tools, operation.status if operation else None, denied=bool(operation and is_denied(operation))
+        )
+        return None
+    progress |= {
+        "phase": "copy" if operation.url else "end",
+        "complete": operation.status is BulkStatus.COMPLETED,
+        "offset": 0,
+        "parts": dict.fromkeys(SIDES, 0),
+        "loaded": dict.fromkeys(SIDES, 0),
+        "written": dict.fromkeys(SIDES, 0),
+        "refused": 0,
+    }
+    return None
+
+
+def _give_up(tools: Tools, status: BulkStatus | None, *, denied: bool) -> None:
+    """An operation that brought nothing: begin anew at the next attempt, unless it cannot go better."""
+    if denied:
+        raise CredentialsRejectedError(f"Shopify may not show {tools.kind} to this app; grant it access")
+    tools.run.save_checkpoint({"phase": "start"})
+    if status is BulkStatus.CANCELED:
+        raise TerminalError(f"somebody cancelled the bulk operation that reads {tools.kind}")
+    raise RetryableError(f"the bulk operation that reads {tools.kind} is {status or 'unknown'}")
+
+
+def _copy(tools: Tools, progress: Progress) -> None:
+    """Copy a range of the result, parents and children apart: a child may come long before its parent."""
+    operation = tools.catalogue.find_bulk(progress["operation_id"])
+    if operation is None or operation.url is None:
+        raise RetryableError("the bulk operation's result is gone")
+    content = tools.catalogue.read_bulk_result(operation.url, progress["offset"], RANGE_BYTES)
+    last = len(content) < RANGE_BYTES
+    lines = cut(content, last=last)
+    if not lines.length and content:
+        raise InvalidPayloadError(
+            "bulk operation", f"a line of its result is longer than {RANGE_BYTES} bytes"
+        )
+    for side, part in (("parents", lines.parents), ("children", lines.children)):
+        if part:
+            tools.payloads.put(tools.key(side, progress["parts"][side]), part)
+            progress["parts"][side] += 1
+    progress["offset"] += lines.length
+    if last:
+        progress["phase"] = "load"
+
+
+def _load(tools: Tools, progress: Progress) -> None:
+    """Load the next part, parents before children."""
+    side = next((each for each in SIDES if progress["loaded"][each] < progress["parts"][each]), None)
+    if side is None:
+        progress["phase"] = "end"
+        return
+    part = progress["loaded"][side]
+    lines = tools.payloads.get(tools.key(side, part))
+    try:
+        written = _write(tools, progress, side, lines)
+    except QueryError:
+        usable, refused = mend(lines)
+        progress["refused"] += refused
+        written = _write(tools, progress, side, usable) if usable else 0
+    progress["written"][side] += written
+    progress["loaded"][side] += 1
+
+
+def _write(tools: Tools, progress: Progress, side: str, lines: bytes) -> int:
+    factor = 10 ** minor_digits(progress["currency"])
+    with tools.db.begin() as tx:
+        load = _LOADERS[tools.kind, side](Loads(tx))
+        read_at = parse_instant(progress["begun_at"])
+        return load(lines, tools.run.id, progress["loaded"][side], read_at, factor)
+
+
+def _end(tools: Tools, progress: Progress) -> Loaded:
+    """Archive what Shopify has no more, which only a complete load can know, and clean up."""
+    read_at = parse_instant(progress["begun_at"])
+    complete = progress["complete"] and not progress["refused"]
+    gone: Sequence[int] = ()
+    with tools.db.begin() as tx:
+        if complete:
+            gone = _ARCHIVERS[tools.kind](tools, tx, read_at)
+        Seen(tx).forget(tools.run.id)
+        BulkOperations(tx).close(progress["operation_id"])
+    for side in SIDES:
+        for part in range(progress["parts"][side]):
+            tools.payloads.delete(tools.key(side, part))
+    written = progress["written"]
+    return Loaded(
+        tools.kind, written["parents"], written["children"], progress["refused"], len(gone), complete
+    )
+
+
+def _archive_products(tools: Tools, tx: Transaction, read_at: datetime) -> Sequence[int]:
+    gone = Loads(tx).archive_products(tools.run.id, read_at)
+    told = [
+        Told(
+            "product.deleted",
+            f"{each}@{read_at.isoformat()}",
+            ProductDeleted(product_id=each, deleted_at=read_at),
+        )
+        for each in gone
+    ]
+    publish(tx, tools.run.correlation_id, told)
+    return gone
+
+
+def _archive_customers(tools: Tools, tx: Transaction, read_at: datetime) -> Sequence[int]:
+    return Loads(tx).archive_customers(tools.run.id, read_at)
+
+
+_PHASES: Mapping[str, Callable[[Tools, Progress], Loaded | Continuation | None]] = {
+    "start": _start,
+    "wait": _wait,
+    "copy": _copy,
+    "load": _load,
+    "end": _end,
+}
+_LOADERS: Mapping[tuple[BulkKind, str], Callable[[Loads], Callable[..., int]]] = {
+    (BulkKind.PRODUCTS, "parents"): lambda loads: loads.load_products,
+    (BulkKind.PRODUCTS, "children"): lambda loads: loads.load_variants,
+    (BulkKind.CUSTOMERS, "parents"): lambda loads: loads.load_customers,
+    (BulkKind.CUSTOMERS, "children"): lambda loads: loads.load_addresses,
+}
+_ARCHIVERS: Mapping[BulkKind, Callable[[Tools, Transaction, datetime], Sequence[int]]] = {
+    BulkKind.PRODUCTS: _archive_products,
+    BulkKind.CUSTOMERS: _archive_customers,
+}

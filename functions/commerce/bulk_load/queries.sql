@@ -1,0 +1,188 @@
+-- save_operation --
+-- Who waits for a bulk operation.
+INSERT INTO bulk_operations (operation_id, kind, task, cause) VALUES (%(operation_id)s, %(bulk_kind)s, %(task)s, %(cause)s)
+ON CONFLICT (tenant_id, operation_id) DO UPDATE SET task = excluded.task, cause = excluded.cause, finished_at = NULL;
+
+-- close_operation --
+-- Nobody waits any more.
+UPDATE bulk_operations SET finished_at = now() WHERE operation_id = %(operation_id)s AND finished_at IS NULL;
+
+-- stage_lines --
+-- A part's lines, as they are: Postgres reads JSON faster than we would.
+CREATE TEMPORARY TABLE bulk_lines (line jsonb NOT NULL) ON COMMIT DROP;
+
+-- copy_lines --
+-- One line a row: as CSV without quotes and delimiters, which no JSON holds unescaped.
+COPY bulk_lines (line) FROM STDIN (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02');
+
+-- load_products --
+-- As save_products of product_sync, from staged lines; rows that are the same are not written.
+INSERT INTO products AS p (
+    shopify_product_id, title, handle, status, vendor, product_type, tags, description_html, seo_title, seo_description,
+    options, currency, min_price_cents, max_price_cents, inventory_quantity, variants_count, published_at,
+    shopify_created_at, shopify_updated_at)
+SELECT
+    substr(r.id, 23)::bigint, r.title, r.handle, lower(r.status), nullif(r.vendor, ''), nullif(r."productType", ''),
+    coalesce(r.tags, '{}'), nullif(r."descriptionHtml", ''), r.seo ->> 'title', r.seo ->> 'description',
+    coalesce(r.options, '[]'), r."priceRangeV2" #>> '{minVariantPrice,currencyCode}',
+    round((r."priceRangeV2" #>> '{minVariantPrice,amount}')::numeric * %(factor)s)::bigint,
+    round((r."priceRangeV2" #>> '{maxVariantPrice,amount}')::numeric * %(factor)s)::bigint,
+    r."totalInventory", (r."variantsCount" ->> 'count')::integer, r."publishedAt", r."createdAt", r."updatedAt"
+FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
+    id text, title text, handle text, status text, vendor text, "productType" text, tags text[], "descriptionHtml" text,
+    "createdAt" timestamptz, "updatedAt" timestamptz, "publishedAt" timestamptz, "totalInventory" integer, seo jsonb,
+    options jsonb, "priceRangeV2" jsonb, "variantsCount" jsonb)
+ON CONFLICT (tenant_id, shopify_product_id) DO UPDATE SET
+    title = excluded.title, handle = excluded.handle, status = excluded.status, vendor = excluded.vendor,
+    product_type = excluded.product_type, tags = excluded.tags, description_html = excluded.description_html,
+    seo_title = excluded.seo_title, seo_description = excluded.seo_description, options = excluded.options,
+    currency = excluded.currency, min_price_cents = excluded.min_price_cents, max_price_cents = excluded.max_price_cents,
+    inventory_quantity = excluded.inventory_quantity, variants_count = excluded.variants_count,
+    published_at = excluded.published_at, shopify_created_at = excluded.shopify_created_at,
+    shopify_updated_at = excluded.shopify_updated_at, deleted_at = NULL, synced_at = now()
+WHERE CASE WHEN p.deleted_at IS NULL THEN excluded.shopify_updated_at > p.shopify_updated_at
+           ELSE %(read_at)s > p.deleted_at AND excluded.shopify_updated_at >= p.shopify_updated_at END;
+
+-- load_variants --
+-- As save_variants of product_sync, from staged lines. Options become one object, name to value.
+INSERT INTO variants AS v (
+    shopify_variant_id, shopify_product_id, title, position, price_cents, compare_at_price_cents, sku, barcode, options,
+    shopify_inventory_item_id, inventory_quantity, sells_without_stock, taxable, shopify_updated_at)
+SELECT
+    substr(r.id, 30)::bigint, substr(r."__parentId", 23)::bigint, r.title, r.position,
+    round(r.price * %(factor)s)::bigint, round(r."compareAtPrice" * %(factor)s)::bigint, nullif(r.sku, ''),
+    nullif(r.barcode, ''), options_of(r."selectedOptions"), substr(r."inventoryItem" ->> 'id', 29)::bigint,
+    r."inventoryQuantity", r."inventoryPolicy" = 'CONTINUE', r.taxable, r."updatedAt"
+FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
+    id text, "__parentId" text, title text, position integer, price numeric, "compareAtPrice" numeric, sku text,
+    barcode text, "selectedOptions" jsonb, "inventoryItem" jsonb, "inventoryQuantity" integer, "inventoryPolicy" text,
+    taxable boolean, "updatedAt" timestamptz)
+WHERE b.line ->> 'id' LIKE 'gid://shopify/ProductVariant/%%'
+ON CONFLICT (tenant_id, shopify_variant_id) DO UPDATE SET
+    shopify_product_id = excluded.shopify_product_id, title = excluded.title, position = excluded.position,
+    price_cents = excluded.price_cents, compare_at_price_cents = excluded.compare_at_price_cents, sku = excluded.sku,
+    barcode = excluded.barcode, options = excluded.options,
+    shopify_inventory_item_id = excluded.shopify_inventory_item_id, inventory_quantity = excluded.inventory_quantity,
+    sells_without_stock = excluded.sells_without_stock, taxable = excluded.taxable,
+    shopify_updated_at = excluded.shopify_updated_at, deleted_at = NULL, synced_at = now()
+WHERE CASE WHEN v.deleted_at IS NULL THEN excluded.shopify_updated_at > v.shopify_updated_at
+           ELSE %(read_at)s > v.deleted_at AND excluded.shopify_updated_at >= v.shopify_updated_at END;
+
+-- load_images --
+-- Images; the order of lines is not the product's, so that a known image keeps its place.
+INSERT INTO product_images AS i (shopify_product_id, shopify_media_id, position, url, alt)
+SELECT substr(b.line ->> '__parentId', 23)::bigint, substr(b.line ->> 'id', 26)::bigint,
+       row_number() OVER (PARTITION BY b.line ->> '__parentId'), b.line #>> '{image,url}', nullif(b.line ->> 'alt', '')
+FROM bulk_lines b
+WHERE b.line ->> 'id' LIKE 'gid://shopify/MediaImage/%%' AND b.line #>> '{image,url}' IS NOT NULL
+ON CONFLICT (tenant_id, shopify_product_id, shopify_media_id) DO UPDATE SET url = excluded.url, alt = excluded.alt
+WHERE (i.url, i.alt) IS DISTINCT FROM (excluded.url, excluded.alt);
+
+-- load_customers --
+-- As save_profiles of customer_sync, from staged lines.
+INSERT INTO customers AS c (
+    shopify_customer_id, email, first_name, last_name, phone, accepts_marketing, tags, source_updated_at,
+    profile_updated_at, shopify_created_at, locale, account_state, verified_email, orders_count, total_spent_cents,
+    currency, default_address_id)
+SELECT
+    substr(r.id, 24)::bigint, r."defaultEmailAddress" ->> 'emailAddress', r."firstName", r."lastName",
+    r."defaultPhoneNumber" ->> 'phoneNumber',
+    coalesce(r."defaultEmailAddress" ->> 'marketingState' = 'SUBSCRIBED', false), coalesce(r.tags, '{}'), r."updatedAt",
+    r."updatedAt", r."createdAt", r.locale, lower(r.state), r."verifiedEmail", r."numberOfOrders"::integer,
+    round((r."amountSpent" ->> 'amount')::numeric * %(factor)s)::bigint, r."amountSpent" ->> 'currencyCode',
+    substr(split_part(r."defaultAddress" ->> 'id', '?', 1), 30)::bigint
+FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
+    id text, "firstName" text, "lastName" text, locale text, state text, "verifiedEmail" boolean, "numberOfOrders" text,
+    tags text[], "createdAt" timestamptz, "updatedAt" timestamptz, "amountSpent" jsonb, "defaultEmailAddress" jsonb,
+    "defaultPhoneNumber" jsonb, "defaultAddress" jsonb)
+ON CONFLICT (tenant_id, shopify_customer_id) DO UPDATE SET
+    email = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.email ELSE c.email END,
+    first_name = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.first_name ELSE c.first_name END,
+    last_name = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.last_name ELSE c.last_name END,
+    phone = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.phone ELSE c.phone END,
+    accepts_marketing = excluded.accepts_marketing, tags = excluded.tags,
+    source_updated_at = greatest(c.source_updated_at, excluded.source_updated_at),
+    profile_updated_at = excluded.profile_updated_at, shopify_created_at = excluded.shopify_created_at,
+    locale = excluded.locale, account_state = excluded.account_state, verified_email = excluded.verified_email,
+    orders_count = excluded.orders_count, total_spent_cents = excluded.total_spent_cents, currency = excluded.currency,
+    default_address_id = excluded.default_address_id, deleted_at = NULL, synced_at = now()
+WHERE CASE WHEN c.deleted_at IS NULL
+           THEN c.profile_updated_at IS NULL OR excluded.profile_updated_at > c.profile_updated_at
+           ELSE %(read_at)s > c.deleted_at END;
+
+-- load_addresses --
+-- Customers' addresses.
+INSERT INTO customer_addresses AS a (shopify_customer_id, shopify_address_id, first_name, last_name, company, address1,
+                                     address2, city, province_code, country_code, zip, phone)
+SELECT substr(r."__parentId", 24)::bigint, substr(split_part(r.id, '?', 1), 30)::bigint, r."firstName", r."lastName",
+       r.company, r.address1, r.address2, r.city, r."provinceCode", r."countryCodeV2", r.zip, r.phone
+FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
+    id text, "__parentId" text, "firstName" text, "lastName" text, company text, address1 text, address2 text, city text,
+    "provinceCode" text, "countryCodeV2" text, zip text, phone text)
+ON CONFLICT (tenant_id, shopify_customer_id, shopify_address_id) DO UPDATE SET
+    first_name = excluded.first_name, last_name = excluded.last_name, company = excluded.company,
+    address1 = excluded.address1, address2 = excluded.address2, city = excluded.city,
+    province_code = excluded.province_code, country_code = excluded.country_code, zip = excluded.zip,
+    phone = excluded.phone
+WHERE (a.first_name, a.last_name, a.company, a.address1, a.address2, a.city, a.province_code, a.country_code, a.zip, a.phone)
+      IS DISTINCT FROM (excluded.first_name, excluded.last_name, excluded.company, excluded.address1, excluded.address2,
+                        excluded.city, excluded.province_code, excluded.country_code, excluded.zip, excluded.phone);
+
+-- note_seen --
+-- The ids of a part's lines, by kind.
+INSERT INTO seen (run_id, kind, part, shopify_ids)
+SELECT %(run_id)s, split_part(b.line ->> 'id', '/', 4), %(part)s,
+       array_agg(split_part(split_part(b.line ->> 'id', '/', 5), '?', 1)::bigint)
+FROM bulk_lines b WHERE b.line ->> 'id' IS NOT NULL GROUP BY 2
+ON CONFLICT (tenant_id, run_id, kind, part) DO UPDATE SET shopify_ids = excluded.shopify_ids;
+
+-- archive_products --
+-- Products that a complete load has not met and that were here before it began; they come back.
+WITH met AS MATERIALIZED (
+    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Product'
+), gone AS (
+    UPDATE products p SET status = 'archived', deleted_at = %(read_at)s
+    WHERE p.deleted_at IS NULL AND p.synced_at < %(read_at)s
+      AND NOT EXISTS (SELECT FROM met m WHERE m.id = p.shopify_product_id)
+    RETURNING p.shopify_product_id
+), left_collections AS (
+    DELETE FROM product_collections c USING gone g WHERE c.shopify_product_id = g.shopify_product_id
+)
+SELECT g.shopify_product_id AS id FROM gone g ORDER BY 1;
+
+-- archive_variants --
+-- The same for variants.
+WITH met AS MATERIALIZED (
+    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'ProductVariant'
+)
+UPDATE variants v SET deleted_at = %(read_at)s
+WHERE v.deleted_at IS NULL AND v.synced_at < %(read_at)s
+  AND NOT EXISTS (SELECT FROM met m WHERE m.id = v.shopify_variant_id);
+
+-- delete_images --
+-- Images that a complete load has not met, of products that it has not written anew since.
+WITH met AS MATERIALIZED (
+    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'MediaImage'
+)
+DELETE FROM product_images i USING products p
+WHERE p.shopify_product_id = i.shopify_product_id AND p.shopify_updated_at < %(read_at)s
+  AND NOT EXISTS (SELECT FROM met m WHERE m.id = i.shopify_media_id);
+
+-- archive_customers --
+-- Customers that a complete load has not met, of those that were read from Shopify as such; they come back.
+WITH met AS MATERIALIZED (
+    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Customer'
+)
+UPDATE customers c SET deleted_at = %(read_at)s
+WHERE c.deleted_at IS NULL AND c.synced_at < %(read_at)s
+  AND NOT EXISTS (SELECT FROM met m WHERE m.id = c.shopify_customer_id)
+RETURNING c.shopify_customer_id AS id;
+
+-- delete_addresses --
+-- Addresses that a complete load has not met, of customers that have not changed since.
+WITH met AS MATERIALIZED (
+    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'MailingAddress'
+)
+DELETE FROM customer_addresses a USING customers c
+WHERE c.shopify_customer_id = a.shopify_customer_id AND c.profile_updated_at < %(read_at)s
+  AND NOT EXISTS (SELECT FROM met m WHERE m.id = a.shopify_address_id);
