@@ -26,6 +26,7 @@ QUERIES = [
     for path in sorted((ROOT / "functions").glob("*/*/queries.sql"))
     for name, query in load_queries(str(path)).items()
 ]
+_RECORDS = re.compile(r"recordset\(NULL::(\w+), %\((\w+)\)s\)")
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
@@ -34,7 +35,7 @@ def records(world: World) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted((ROOT / "functions").glob("*/*/queries.sql")):
         text = Path(path).read_text()
-        found |= {m[2]: m[1] for m in re.finditer(r"recordset\(NULL::(\w+), %\((\w+)\)s\)", text)}
+        found |= {m[2]: m[1] for m in _RECORDS.finditer(text)}
     assert set(found.values()) <= set(world.tables)
     return found
 
@@ -139,9 +140,11 @@ def parameters(world: World, query: str) -> dict[str, Any]:
     texts |= {"address", "app", "claim", "cause", "task", "shop"}
     texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}
+    # Features may call rows of different tables by one name: the query's own word counts.
+    tables = records(world) | {m[2]: m[1] for m in _RECORDS.finditer(query)}
     for name in _PLACEHOLDER.findall(query):
-        if name in records(world):
-            values[name] = Jsonb([stolen(world, records(world)[name])])
+        if name in tables:
+            values[name] = Jsonb([stolen(world, tables[name])])
         elif name in known:
             values[name] = known[name]
         elif name in texts:
