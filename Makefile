@@ -18,7 +18,7 @@ export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
 .PHONY: help install up down status demo test fairness chaos bench bench-report check format tasks run runs replay pause resume \
-        pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost email-preview
+        pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost email-preview mail-storm
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
 
 cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE=dev TENANTS=10 LEAN=1 QUIET=1].
 	@$(VENV)/python -m infra.cost --stage "$(or $(STAGE),dev)" --tenants "$(or $(TENANTS),10)" $(if $(LEAN),--lean) $(if $(QUIET),--quiet)
+
+mail-storm: $(INSTALLED)  ## Send 100,000 review e-mails while the provider fails and workers die [MAIL_SIZE=medium].
+	@MAIL_SIZE=$(or $(MAIL_SIZE),large) $(VENV)/python -m pytest -q -s tests/integration/test_mail_storm.py
 
 email-preview: $(INSTALLED)  ## Render every review e-mail into .tradewind/email-preview/, with a page to leaf through.
 	@$(VENV)/python -m infra.local.email_preview
