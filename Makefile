@@ -47,7 +47,7 @@ test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@FAIRNESS_SIZE=small $(VENV)/python -m pytest -q tests/fairness
 	@CHAOS_SIZE=small CHAOS_SEED=$(or $(CHAOS_SEED),7) $(VENV)/python -m pytest -q tests/chaos
 
-bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order sync [ONLY=kernel,work MEASURED=1].
+bench: $(INSTALLED)  ## Measure: cold starts, kernel, receiver, dispatch, order sync, e-mails [ONLY=kernel,work MEASURED=1].
 	@$(VENV)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(MEASURED),--write-measured)
 
 bench-report: $(INSTALLED)  ## Draw what the last bench has measured.

@@ -31,6 +31,7 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Receiver (ms)", _receiver(names)),
         ("Webhook API", _api(names)),
         ("A/B door (ms) and events not counted", _experiments(names)),
+        ("E-mail: accounts that refuse, recipients that leave", _email()),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),
     ]
@@ -82,6 +83,13 @@ def _experiments(names: Names) -> list[Any]:
         ["AWS/Lambda", "Throttles", "FunctionName", function, {"stat": "Sum"}],
         _search(f'Namespace="{NAMESPACE}" MetricName="AbEventsNotCounted"', "Sum"),
         _search(f'Namespace="{NAMESPACE}" MetricName="AbRequestNotKept"', "Sum"),
+    ]
+
+
+def _email() -> list[Any]:
+    return [
+        [NAMESPACE, "EmailSendingPaused", "provider", "resend", {"stat": "Sum"}],
+        [NAMESPACE, "Unsubscribed", {"stat": "Sum"}],
     ]
 
 

@@ -116,6 +116,22 @@ class FakeEmailSender:
         )
 
 
+@dataclass
+class FakeDiscountCodes:
+    """A shop's codes with their percents. ``failures`` are raised first, one a call."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    failures: list[TradewindError] = field(default_factory=list)
+
+    def create_code(self, code: str, percent: int, starts_at: datetime, ends_at: datetime) -> str | None:
+        if self.failures:
+            raise self.failures.pop(0)
+        if code in self.codes:
+            return None
+        self.codes[code] = percent
+        return f"gid://shopify/DiscountCodeNode/{len(self.codes)}"
+
+
 class FakeLinks:
     """Links that carry what they are for."""
 

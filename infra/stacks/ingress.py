@@ -111,6 +111,7 @@ class IngressStack(TradewindStack):
         )
         self._intake([to_tasks, key])
         self._alarm_on_privacy()
+        self._alarm_on_email()
         self._dead_letter_intake(dead_letters)
         migrate = self._function(
             Part("migrate", "Runs the migrations", timedelta(minutes=5), 512, [], database_role="owner")
@@ -217,6 +218,21 @@ class IngressStack(TradewindStack):
             metric="PrivacyRequestsDue",
             dimensions={},
             statistic="Maximum",
+            threshold=1,
+        )
+
+    def _alarm_on_email(self) -> None:
+        """Whoever sends counts each call that an account refuses as a whole."""
+        Alarm(
+            self,
+            "email-sending",
+            stack=self,
+            name=self.names.of("email-sending"),
+            description="an e-mail account refuses to send: its key, domain or month's quota; the log says whose",
+            namespace="Tradewind",
+            metric="EmailSendingPaused",
+            dimensions={"provider": "resend"},
+            statistic="Sum",
             threshold=1,
         )
 

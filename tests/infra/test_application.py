@@ -108,6 +108,7 @@ def test_every_function_and_lane_has_its_alarms(deployed: Application) -> None:
     assert alarms[names.of("schedules-dead-waiting")]["Threshold"] == 1
     assert alarms[names.of("intake-dead-waiting")]["Threshold"] == 1
     assert alarms[names.of("intake-age")]["Threshold"] == 15 * 60
+    assert alarms[names.of("email-sending")]["Dimensions"] == [{"Name": "provider", "Value": "resend"}]
 
 
 def test_the_intake_queue_loses_nothing_and_keeps_no_order(deployed: Application) -> None:

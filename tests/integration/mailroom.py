@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from infra.local.postgres import DatabaseUrls
-from tests.fakes import FakePayloads, FakeQueues
+from tests.fakes import FakeDiscountCodes, FakePayloads, FakeQueues
 from tests.integration.door import LocalKeys
 from tests.integration.harness import local_settings
 from tradewind.aws.client import AwsClient
@@ -42,6 +42,7 @@ class MailRoom:
     clock: FixedClock
     limits: Mapping[str, str] = field(default_factory=dict)
     queues: FakeQueues = field(default_factory=FakeQueues)
+    discounts: FakeDiscountCodes = field(default_factory=FakeDiscountCodes)
 
     def __post_init__(self) -> None:
         _kept().clear()
@@ -144,6 +145,7 @@ class MailRoom:
         worker = Worker(REGISTRY.get(task_id), self.process)
         fakes = {
             "email": lambda scope: ResendEmailSender(self.settings, scope.tenant, scope.session, self.vault),
+            "discounts": lambda _: self.discounts,
             "links": lambda scope: TenantLinks(scope.tenant, scope.session, self.vault),
         }
         worker._factories.update({name: fake for name, fake in fakes.items() if name in worker._factories})

@@ -15,6 +15,7 @@ from tests.fakes import NOON
 from tests.integration.mailroom import PROCESS, RETRY, MailRoom
 from tests.integration.test_sandbox import running
 from tradewind.clock import FixedClock
+from tradewind.errors import ProviderUnavailableError, RateLimitedError, TerminalError, TradewindError
 from tradewind.tasks.worker import Done, TryAgain
 
 FAST = {"TRADEWIND_RESEND_CALL_SPACING_MS": "1", "TRADEWIND_TENANT_EMAILS_PER_SECOND": "1000"}
@@ -362,6 +363,7 @@ def test_incentive_follows_order_value_and_sequence(
         row for row in room.rows("sequence, incentive_offered, incentive_code") if row["sequence"] == sequence
     ]
     assert row["incentive_offered"] is (percent is not None)
+    assert list(room.discounts.codes.values()) == ([] if percent is None else [percent])
     if percent is not None:
         assert (codes[0]["photo_percent"], codes[0]["expires_at"]) == (percent + 5, NOON + timedelta(days=30))
         assert row["incentive_code"] == codes[0]["code"]
@@ -379,6 +381,32 @@ def test_refunded_order_gets_no_incentive_and_force_gives_it_in_the_first_e_mail
     room.clock.advance(timedelta(days=3))
     room.result(acme)
     assert room.query("SELECT shopify_order_id, code FROM review_incentive_codes ORDER BY 1")[-1] == codes[0]
+
+
+@pytest.mark.parametrize(
+    ("failure", "ends"),
+    [
+        (ProviderUnavailableError("shopify", "gone", outcome_unknown=True), TryAgain),
+        (RateLimitedError("shopify", timedelta(seconds=9)), TryAgain),
+        (TerminalError("no scope write_discounts"), Done),
+    ],
+)
+def test_code_that_shopify_does_not_have_is_offered_to_nobody(
+    room: MailRoom, failure: TradewindError, ends: type[Any]
+) -> None:
+    acme = room.add_tenant("acme", PROGRAMME)
+    room.queue(acme, [1, 2], force_incentive=True)
+    room.discounts.failures.append(failure)
+    assert isinstance(room.run(acme, cause="slot-1"), ends)
+    assert room.sent() == []
+    codes = room.query("SELECT code, state FROM review_incentive_codes ORDER BY shopify_order_id")
+    assert [code["state"] for code in codes] == ["intended", "intended"]
+    room.clock.advance(timedelta(hours=1))
+    room.run(acme, cause="slot-2")
+    assert len(room.sent()) == 2
+    again = room.query("SELECT code, state FROM review_incentive_codes ORDER BY shopify_order_id")
+    assert again == [{**code, "state": "active"} for code in codes]
+    assert sorted(room.discounts.codes) == sorted(code["code"] for code in codes)
 
 
 SENT = "commerce-handle-review-email-sent"

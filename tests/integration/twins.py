@@ -15,6 +15,7 @@ import psycopg
 from commerce.order_sync.workflow import order_sync
 from tests.fakes import (
     FakeCounters,
+    FakeDiscountCodes,
     FakeEmailSender,
     FakeLinks,
     FakeMachines,
@@ -149,6 +150,7 @@ class Twins:
             "counters": lambda _: FakeCounters(),
             "email": lambda _: FakeEmailSender(),
             "links": lambda _: FakeLinks(),
+            "discounts": lambda _: FakeDiscountCodes(),
         }
         factories = runtime._worker._factories
         factories.update({name: fake for name, fake in fakes.items() if name in factories})

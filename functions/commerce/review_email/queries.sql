@@ -153,6 +153,19 @@ FROM jsonb_populate_recordset(NULL::review_incentive_codes, %(codes_wanted)s) w
 ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET code = i.code
 RETURNING i.shopify_order_id, i.code, i.percent, i.photo_percent, i.expires_at, i.state;
 
+-- pick_intended_codes --
+-- The codes that these calls offer and Shopify does not know yet.
+SELECT DISTINCT i.code, i.percent, i.photo_percent, i.expires_at
+FROM review_email_queue q JOIN review_incentive_codes i ON i.code = q.incentive_code
+WHERE q.batch_id = ANY (%(batch_ids)s) AND i.state = 'intended'
+ORDER BY i.code;
+
+-- activate_code --
+-- Shopify has the discount; its id where it told it.
+UPDATE review_incentive_codes
+SET state = 'active', shopify_discount_id = coalesce(%(shopify_discount_id)s::text, shopify_discount_id)
+WHERE code = %(code)s AND state = 'intended';
+
 -- schedule_follow_ups --
 -- The next e-mail of these orders, some days after the last that was sent, unless a review has come.
 INSERT INTO review_email_queue (shopify_order_id, sequence, email, trigger, state, scheduled_at)

@@ -199,6 +199,15 @@ class ReviewQueue:
         rows = self._tx.fetch_all(QUERIES["save_codes"], {"codes_wanted": _rows(map(_code, wanted))})
         return {row["shopify_order_id"]: _incentive(row) for row in rows}
 
+    def pick_intended_codes(self, batch_ids: Iterable[UUID]) -> list[Incentive]:
+        """What these calls offer and Shopify does not know yet."""
+        rows = self._tx.fetch_all(QUERIES["pick_intended_codes"], {"batch_ids": sorted(batch_ids)})
+        return [_incentive(row) for row in rows]
+
+    def activate_code(self, code: str, discount_id: str | None) -> bool:
+        values = {"code": code, "shopify_discount_id": discount_id}
+        return self._tx.execute(QUERIES["activate_code"], values) > 0
+
     def schedule_follow_ups(self, order_ids: Sequence[int], wait: timedelta, most: int) -> int:
         """Insert the next e-mail of orders whose last was sent; returns how many are new."""
         values = {"order_ids": list(order_ids), "wait": wait, "most": most}

@@ -25,7 +25,7 @@ from tradewind.errors import (
     MisconfiguredError,
     NotFoundError,
 )
-from tradewind.ports import EmailSender, UnsubscribeLinks
+from tradewind.ports import DiscountCodes, EmailSender, UnsubscribeLinks
 from tradewind.tasks.message import REPLAY_MARK
 from tradewind.tasks.retry import Retry, exponential, fixed
 from tradewind.tasks.run import Continuation, Outbox, Run
@@ -60,13 +60,14 @@ class DryRun:
     cap=1,
     layers=("templates",),
 )
-def process_review_email_queue(
+def process_review_email_queue(  # noqa: PLR0913, PLR0917 - what a task needs stands in its signature
     payload: QueueRun,
     run: Run,
     tenant: Tenant,
     db: TenantDb,
     email: EmailSender,
     links: UnsubscribeLinks,
+    discounts: DiscountCodes,
     clock: Clock,
 ) -> Tally | DryRun | Continuation:
     """Send the review e-mails that are due, fifty a message, as fast as the account allows.
@@ -91,7 +92,7 @@ def process_review_email_queue(
         rows = ReviewQueue(tx).claim_due(run.id, now, lease, CLAIM)
         page = freeze(tx, rows, own, IncentiveSettings.of(tenant.settings), now, email.most)
     done = before.plus(Tally(skipped=page.skipped))
-    done = done.plus(deliver(db, email, tenant, (*open_calls, *page.batches), now))
+    done = done.plus(deliver(db, email, discounts, tenant, (*open_calls, *page.batches), now))
     more = page.claimed == CLAIM and done.paused is None and run.hops < MOST_PAGES
     return run.continue_with(asdict(done)) if more else done
 
@@ -121,7 +122,13 @@ class Retried:
     cap=1,
 )
 def retry_failed_review_emails(
-    payload: FailedRun, run: Run, tenant: Tenant, db: TenantDb, email: EmailSender, clock: Clock
+    payload: FailedRun,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    email: EmailSender,
+    discounts: DiscountCodes,
+    clock: Clock,
 ) -> Retried:
     """Try failed review e-mails again after 2, 4, 8 and 16 minutes, longest failed first; a fifth failure is the last.
 
@@ -137,7 +144,7 @@ def retry_failed_review_emails(
             return Retried(0, Tally())
         claimed, requeued = queue.claim_failed(run.id, now, lease, payload.limit)
         batches = queue.thaw(claimed | queue.claim_left_over(run.id, now, lease, payload.limit))
-    return Retried(requeued, deliver(db, email, tenant, batches, now))
+    return Retried(requeued, deliver(db, email, discounts, tenant, batches, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +183,14 @@ class Resent:
 
 
 @task("commerce-send-queued-review-email", retry=SEND, entity="order_id", layers=("templates",))
-def send_queued_review_email(
+def send_queued_review_email(  # noqa: PLR0913, PLR0917 - what a task needs stands in its signature
     payload: Resend,
     run: Run,
     tenant: Tenant,
     db: TenantDb,
     email: EmailSender,
     links: UnsubscribeLinks,
+    discounts: DiscountCodes,
     clock: Clock,
 ) -> Resent:
     """Send one review e-mail now, because a person asks for it.
@@ -208,7 +216,7 @@ def send_queued_review_email(
             batches = freeze(tx, [row], own, incentives, now, email.most, force=payload.force).batches
         else:
             batches = tuple(queue.thaw([claimed]))
-    tally = deliver(db, email, tenant, batches, now)
+    tally = deliver(db, email, discounts, tenant, batches, now)
     with db.begin() as tx:
         standing = ReviewQueue(tx).find_email(row) or standing
     return Resent(standing.state, tally.sent, standing.message_id)

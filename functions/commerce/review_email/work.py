@@ -44,9 +44,10 @@ from tradewind.errors import (
     ProviderUnavailableError,
     QuotaExceededError,
     RepeatRefusedError,
+    TerminalError,
     TradewindError,
 )
-from tradewind.ports import EmailOutcome, EmailSender, UnsubscribeLinks
+from tradewind.ports import DiscountCodes, EmailOutcome, EmailSender, UnsubscribeLinks
 from tradewind.tenancy.database import TenantDb, Transaction
 from tradewind.tenancy.tenant import Tenant
 
@@ -171,9 +172,23 @@ def _key(candidate: Candidate) -> RowKey:
     return RowKey(candidate.order_id, candidate.sequence)
 
 
+def publish_codes(db: TenantDb, discounts: DiscountCodes, batches: Sequence[Batch], now: datetime) -> None:
+    """Make the discounts that these e-mails offer, before one of them leaves.
+
+    The code was written before; a code that Shopify knows already is one whose answer was lost.
+    """
+    with db.begin() as tx:
+        intended = ReviewQueue(tx).pick_intended_codes([batch.id for batch in batches])
+    for offer in intended:
+        discount_id = discounts.create_code(offer.code, offer.percent, now, offer.expires_at)
+        with db.begin() as tx:
+            ReviewQueue(tx).activate_code(offer.code, discount_id)
+
+
 def deliver(
     db: TenantDb,
     email: EmailSender,
+    discounts: DiscountCodes,
     tenant: Tenant,
     batches: Iterable[Batch],
     now: datetime,
@@ -184,6 +199,11 @@ def deliver(
     """
     tally = Tally()
     waiting = list(batches)
+    if IncentiveSettings.of(tenant.settings).enabled and waiting:
+        try:
+            publish_codes(db, discounts, waiting, now)
+        except TerminalError as error:
+            tally = _pause(db, waiting.pop(0), Paused(now + ACCOUNT_PAUSE, f"discount: {error}"), now)
     while waiting and tally.paused is None:
         tally = tally.plus(_deliver_one(db, email, tenant, waiting.pop(0), now))
     if waiting:

@@ -155,6 +155,12 @@ def _subscribe(_: Any, info: Info, topic: str, **arguments: Any) -> Node:
     return {"webhookSubscription": created, "userErrors": errors}
 
 
+def _create_discount(_: Any, info: Info, **arguments: Any) -> Node:
+    made, problem = _shop_of(info).create_discount(arguments["basicCodeDiscount"])
+    errors = [{"field": ["basicCodeDiscount", "code"], **problem}] if problem else []
+    return {"codeDiscountNode": made, "userErrors": errors}
+
+
 _RESOLVERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "QueryRoot": {
         "node": _node,
@@ -165,7 +171,7 @@ _RESOLVERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "shop": lambda _, info: _shop_of(info).node(),
         "webhookSubscriptions": _subscriptions,
     },
-    "Mutation": {"webhookSubscriptionCreate": _subscribe},
+    "Mutation": {"webhookSubscriptionCreate": _subscribe, "discountCodeBasicCreate": _create_discount},
     "Order": {
         "lineItems": own_page("lineItems"),
         "refunds": own_list("refunds"),

@@ -153,6 +153,8 @@ class ShopifyProvider:
                 return self._control_plan(shop.lower(), _object(request))
             case ("GET", shop, "subscriptions"):
                 return json_reply(200, {"subscriptions": self._shop(shop.lower()).subscriptions})
+            case ("GET", shop, "discounts"):
+                return json_reply(200, {"discounts": self._shop(shop.lower()).discounts})
             case ("DELETE", shop, "subscriptions"):
                 deleted = self._shop(shop.lower()).unsubscribe(request.query.get("topic"))
                 return json_reply(200, {"deleted": deleted})

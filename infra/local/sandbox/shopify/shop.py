@@ -32,11 +32,28 @@ class Shop:
         self.bulk = BulkOperations(lambda query: read_whole(self, query))
         self.orders: dict[str, Rest] = {}
         self.subscriptions: list[Node] = []
+        self.discounts: dict[str, Node] = {}
+        """By code, as they were asked for."""
         self.catalogue = CatalogueState()
         self.base = ""
         """Where this shop is served: its files' addresses begin with it."""
         self._nodes: dict[str, Node] = {}
         self._by_id: dict[str, dict[str, Node]] = {}
+
+    def create_discount(self, asked: Rest) -> tuple[Node | None, Node | None]:
+        """The discount's node, or why there is none: a code is unique in its shop."""
+        code = str(asked.get("code") or "")
+        percentage = asked.get("customerGets", {}).get("value", {}).get("percentage")
+        if not code or not asked.get("title") or not asked.get("startsAt"):
+            return None, {"code": "BLANK", "message": "Code, title and start can't be blank"}
+        if not isinstance(percentage, int | float) or not 0 < percentage <= 1:
+            return None, {"code": "INVALID", "message": "Value percentage must be between 0.0 and 1.0"}
+        if code.lower() in {known.lower() for known in self.discounts}:
+            return None, {"code": "TAKEN", "message": "Code must be unique. Please try a different code."}
+        number = 1_000_000 + len(self.discounts) + 1
+        gid = f"gid://shopify/DiscountCodeNode/{number}"
+        self.discounts[code] = {"id": gid, "legacyResourceId": str(number), **asked}
+        return {"__typename": "DiscountCodeNode", "id": gid}, None
 
     def put_order(self, number: str, order: Rest) -> None:
         """Keep an order, replacing its earlier state. Raises ValueError for one that Shopify could not

@@ -241,6 +241,13 @@ class EmailSender(Protocol):
         """
 
 
+class DiscountCodes(Protocol):
+    """A shop's discount codes, under the tenant's credentials and limits; raises what ``Shopify`` does."""
+
+    def create_code(self, code: str, percent: int, starts_at: datetime, ends_at: datetime) -> str | None:
+        """A code for one order, so many percent off all of it. Idempotent: a code that is there already is None's."""
+
+
 class UnsubscribeLinks(Protocol):
     """Where a recipient can say that they want no more e-mails."""
 

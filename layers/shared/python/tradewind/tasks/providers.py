@@ -15,6 +15,7 @@ from typing import Any
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
 from tradewind.ports import (
+    DiscountCodes,
     EmailSender,
     HotCounters,
     MachineStarter,
@@ -71,6 +72,7 @@ PROVIDERS: Mapping[Any, Provider] = {
         _SHOP,
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
+    DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),
     EmailSender: Provider(
         "tradewind.integrations.resend.provider:email_sender",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),

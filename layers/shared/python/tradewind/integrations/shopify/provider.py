@@ -16,6 +16,7 @@ from tradewind.errors import MisconfiguredError, NotFoundError, RateLimitedError
 from tradewind.integrations.shopify.admin_api import AdminApi
 from tradewind.integrations.shopify.catalogue_client import CatalogueClient
 from tradewind.integrations.shopify.client import ShopifyClient
+from tradewind.integrations.shopify.discounts import ShopifyDiscountCodes
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport
 from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, Window, connect
@@ -55,6 +56,13 @@ def shopify(scope: Scope) -> ShopifyClient:
 def catalogue(scope: Scope) -> CatalogueClient:
     """The tenant's catalogue. Raises MisconfiguredError where the tenant has no shop."""
     return CatalogueClient(
+        AdminApi(**_access(scope.settings, scope.tenant, scope.session, scope.process.clock))
+    )
+
+
+def discount_codes(scope: Scope) -> ShopifyDiscountCodes:
+    """The tenant's discount codes. Raises MisconfiguredError where the tenant has no shop."""
+    return ShopifyDiscountCodes(
         AdminApi(**_access(scope.settings, scope.tenant, scope.session, scope.process.clock))
     )
 
