@@ -36,6 +36,7 @@ VOLATILE = {
     ("*", "calculated_at"): "when the row was written",
     ("creators", "creator_id"): "drawn when the creator was laid down",
     ("commissions", "creator_id"): "the same; the code beside it names the creator",
+    ("analytics_metrics", "*"): "counts what is there when its schedule fires",
     ("reviews", "review_id"): "drawn when the review was laid down",
     ("webhook_registrations", "shop_domain"): "named after the tenant",
     ("webhook_registrations", "subscription_id"): "numbered by the shop in the order of asking",

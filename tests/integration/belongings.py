@@ -30,6 +30,8 @@ _NAMED: Mapping[str, Any] = {
     "content": lambda number: {"result": {"note": f"text-{number}"}},
     "after": lambda _: None,
     "epsilon": lambda _: 0.5,
+    "last_day": lambda _: LATELY.date() - timedelta(days=2),
+    "week_on": lambda _: LATELY.date() - timedelta(days=14 + LATELY.weekday()),
 }
 """What a name alone says: a document's table, its key and its content, and where a list begins."""
 WHOLE: Mapping[type[BaseModel], Any] = {
@@ -156,7 +158,7 @@ def _json(value: Any) -> Any:
             return {name: _json(each) for name, each in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_json(each) for each in value]
-        case datetime():
+        case datetime() | date():
             return value.isoformat()
         case UUID():
             return str(value)

@@ -69,6 +69,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "seen_ids": [THEIRS],
         "part": THEIRS,
         "codes": [f"text-{THEIRS}"],
+        "model": "linear",
         "currency": "USD",
         "state": next((state for table, state in STATES.items() if table in query), "pending"),
         "trigger": "immediate",

@@ -30,6 +30,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("outbox", "lane"): "live",
     ("task_run", "state"): "succeeded",
     ("orders", "status"): "open",
+    ("analytics_metrics", "period"): "day",
     ("attribution_conversions", "status"): "attributed",
     ("commissions", "state"): "pending",
     ("commissions", "rate_basis_points"): 1000,
