@@ -13,8 +13,10 @@ from tradewind.ports import (
     CounterSnapshot,
     Email,
     EmailOutcome,
+    Note,
     OrderPage,
     OrderUpdate,
+    Posted,
     ShopifyCustomer,
     ShopifyFulfillment,
     ShopifyLine,
@@ -183,6 +185,19 @@ class FakePayloads:
 
     def list(self, prefix: str, after: str = "") -> Sequence[str]:
         return sorted(key for key in self.kept if key.startswith(prefix) and key > after)[: self.page]
+
+
+@dataclass
+class FakeMessenger:
+    """A channel that keeps what was posted, each key once."""
+
+    posted: dict[str, Note] = field(default_factory=dict)
+
+    def post(self, key: str, note: Note) -> Posted:
+        if key in self.posted:
+            return Posted.AGAIN
+        self.posted[key] = note
+        return Posted.SENT
 
 
 @dataclass

@@ -135,6 +135,7 @@ class TradewindStack(Stack):
                 "TRADEWIND_REDIS_URL": self.told("data", "redis-url").value_as_string,
                 "TRADEWIND_SHOPIFY_URL": "https://{shop}",
                 "TRADEWIND_RESEND_URL": "https://api.resend.com",
+                "TRADEWIND_SLACK_URL": "https://slack.com/api",
             }
         cloud = self.settings.cloud
         database = {
@@ -147,6 +148,7 @@ class TradewindStack(Stack):
             "TRADEWIND_REDIS_URL": cloud.redis_url,
             "TRADEWIND_SHOPIFY_URL": f"{cloud.sandbox_url.rstrip('/')}/shopify/{{shop}}",
             "TRADEWIND_RESEND_URL": f"{cloud.sandbox_url.rstrip('/')}/resend",
+            "TRADEWIND_SLACK_URL": f"{cloud.sandbox_url.rstrip('/')}/slack",
             "AWS_ENDPOINT_URL": cloud.aws_endpoint_url,
             "TRADEWIND_PYTHON": cloud.python,
             "PYTHONPATH": cloud.kernel,

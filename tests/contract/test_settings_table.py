@@ -16,6 +16,7 @@ from infra.names import Names
 from infra.settings import StageSettings
 from ingress.admin import RegisterTenant
 from tests.conftest import ROOT
+from tradewind.contracts import slack
 from tradewind.contracts.resend import CREDENTIALS
 
 HEADING = "## Settings and secrets"
@@ -157,7 +158,8 @@ def test_every_tenant_setting_is_in_the_table_and_read(rows: list[Row]) -> None:
 def test_every_secret_and_credential_is_in_the_table_and_exists(rows: list[Row]) -> None:
     assert named(rows, "Secrets Manager") == secrets()
     resend = {f"resend/{name}" for name in CREDENTIALS}
-    assert named(rows, "tenant credential") == shopify_credentials() | resend
+    chat = {f"slack/{name}" for name in slack.CREDENTIALS}
+    assert named(rows, "tenant credential") == shopify_credentials() | resend | chat
 
 
 def test_every_context_value_is_in_the_table_and_read(rows: list[Row]) -> None:

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from commerce.order_sync.workflow import order_sync
 from infra.local.postgres import DatabaseUrls
-from tests.fakes import FakeCounters, FakeMachines, FakePayloads, FakeQueues, FakeShopify
+from tests.fakes import FakeCounters, FakeMachines, FakeMessenger, FakePayloads, FakeQueues, FakeShopify
 from tests.played import PlayedShop
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
@@ -75,6 +75,7 @@ class House:
     queues: FakeQueues = field(default_factory=FakeQueues)
     payloads: FakePayloads = field(default_factory=FakePayloads)
     counters: FakeCounters = field(default_factory=FakeCounters)
+    messenger: FakeMessenger = field(default_factory=FakeMessenger)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.urls.app)
@@ -99,6 +100,7 @@ class House:
             "machines": lambda _: FakeMachines(self.run_chain),
             "payloads": lambda _: self.payloads,
             "counters": lambda _: self.counters,
+            "messenger": lambda _: self.messenger,
         }
         for name, factory in fakes.items():
             if name in worker._factories:

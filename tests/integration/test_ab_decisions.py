@@ -145,6 +145,7 @@ def test_test_that_is_over_does_not_start_again_and_keeps_its_definition(page: S
         "test_id": "hero",
         "status": "completed",
         "changed": False,
+        "told": "over",
     }
     create(page, "hero", mode="thompson")
     assert page.house.query("SELECT mode FROM ab_tests") == [{"mode": "manual"}]

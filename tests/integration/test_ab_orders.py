@@ -19,7 +19,8 @@ from tests.integration.storefront import Storefront, an_event, decisions, lifecy
 from tradewind.ratelimit import connect
 from tradewind.tasks.worker import Done
 
-PLACED = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+PLACED = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+"""After every visit, however late this module's tests are run."""
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_order_that_no_page_told_of_is_matched(
 
 def test_order_before_the_visit_or_outside_the_test_is_none_of_its(page: Storefront) -> None:
     visit(page, "visitor-1")
-    early = PLACED - timedelta(hours=1)
+    early = PLACED - timedelta(hours=9)
     order(page, 1001, placed_at=early)
     order(page, 1002, test=True)
     page.run(decisions.handle_test_ended, {"test_id": "hero", "ended_at": early.isoformat()})

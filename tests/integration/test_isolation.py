@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("bolt_is_untouched")
 
 PLATFORM_TABLES = {
     "ab_counter_folds",
+    "sent_messages",
     "dead_letter",
     "outbox",
     "pauses",

@@ -421,7 +421,7 @@ def test_provider_that_is_not_played(sandbox: Sandbox) -> None:
     answer = httpx.post(f"{sandbox.url}/stripe/v1/payouts", json={})
     assert (answer.status_code, answer.json()["error"]) == (
         404,
-        "no provider 'stripe'; played are shopify, resend",
+        "no provider 'stripe'; played are shopify, resend, slack",
     )
 
 
@@ -459,7 +459,7 @@ def test_garbage_on_the_socket_harms_nobody(sandbox: Sandbox) -> None:
     ):
         with socket.create_connection((host, int(port)), timeout=2) as connection:
             connection.sendall(garbage)
-    assert sandbox.send("GET", "health") == {"status": "ok", "providers": ["shopify", "resend"]}
+    assert sandbox.send("GET", "health") == {"status": "ok", "providers": ["shopify", "resend", "slack"]}
 
 
 def test_state_survives_an_orderly_restart(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("bulk_operations", "kind"): "products",
     ("inventory_discrepancies", "kind"): "missing",
     ("ab_tests", "status"): "running",
+    ("sent_messages", "state"): "sent",
     ("ab_tests", "mode"): "thompson",
     ("ab_guardrails", "metric"): "refund_rate",
     ("ab_guardrails", "action"): "warn",

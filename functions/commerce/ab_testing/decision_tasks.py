@@ -12,9 +12,12 @@ from commerce.ab_testing.model import AbTest, Measurement, Status, find_winner
 from commerce.ab_testing.payloads import Guarding, Schedule
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
+from commerce.ab_testing.summary import harmed, lived
 from commerce.ab_testing.tasks import LIFE_EVENT, handle_test_started, require_test
+from commerce.ab_testing.telling import tell
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestEnded, AbTestStarted
+from tradewind.ports import Messenger
 from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Outbox, Run
@@ -34,6 +37,7 @@ class Ended:
     changed: bool
     winner_variant_id: str | None
     corrected: int
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Guarded:
     memory=512,
     layers=("statistics",),
 )
-def handle_test_ended(payload: AbTestEnded, db: TenantDb, clock: Clock) -> Ended:
+def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, clock: Clock) -> Ended:
     """Complete a test: nobody new is assigned, it is counted a last time, and what it showed names the winner.
 
     A winner that a person names stands; else the numbers may name one, by the same rule as while it ran.
@@ -80,7 +84,8 @@ def handle_test_ended(payload: AbTestEnded, db: TenantDb, clock: Clock) -> Ended
             corrected = len(last_count)
             _look(tx, require_test(tx, payload.test_id), now)
         test = require_test(tx, payload.test_id)
-    return Ended(test.id, test.status, ended, test.winner_id, corrected)
+    told = tell(messenger, f"ab-ended:{test.id}", lived(test, "ended"))
+    return Ended(test.id, test.status, ended, test.winner_id, corrected, told)
 
 
 @task(
@@ -129,7 +134,9 @@ def schedule_tests(payload: Schedule, db: TenantDb, clock: Clock, outbox: Outbox
     starts=("ab-handle-test-ended",),
     layers=("statistics",),
 )
-def evaluate_guardrails(payload: Guarding, run: Run, db: TenantDb, clock: Clock, outbox: Outbox) -> Guarded:
+def evaluate_guardrails(
+    payload: Guarding, run: Run, db: TenantDb, messenger: Messenger, clock: Clock, outbox: Outbox
+) -> Guarded:
     """Look for harm that running tests do, and once a day whether visitors came by the weights: warn, pause, stop.
 
     A finding counts once a day: who lets a test go on after it was paused is not overruled within the hour.
@@ -149,8 +156,10 @@ def evaluate_guardrails(payload: Guarding, run: Run, db: TenantDb, clock: Clock,
         standings.pause(paused)
     for test_id in stopped:
         outbox.start(handle_test_ended, AbTestEnded(test_id=test_id, ended_at=now), key=test_id)
-    told = [f"{each.test_id} {each.variant_id} {each.metric} {each.level}" for each in new]
-    return Guarded([test.id for test in tests], told, paused, stopped)
+    if new:
+        tell(messenger, f"ab-harm:{run.id}", harmed(new, {test.id: test for test in tests}))
+    found_new = [f"{each.test_id} {each.variant_id} {each.metric} {each.level}" for each in new]
+    return Guarded([test.id for test in tests], found_new, paused, stopped)
 
 
 def _look(tx: Transaction, test: AbTest, now: datetime) -> str | None:

@@ -58,6 +58,12 @@ class Optimization(BaseModel):
     epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
 
 
+class LookBack(BaseModel):
+    """How many days a summary covers; None: its own usual number."""
+
+    days: Annotated[int, Field(ge=1, le=90)] | None = None
+
+
 class OrderLookBack(BaseModel):
     """Orders that changed in the last hours."""
 

@@ -287,9 +287,11 @@ WHERE t.status <> 'completed' AND t.auto_end AND t.ends_at <= %(due_at)s
 ORDER BY t.ends_at, t.test_id LIMIT %(most)s;
 
 -- choose_unmeasured --
--- Running tests without a winner, those first at which nobody has looked for the longest.
+-- Running tests without a winner, those first at which nobody has looked for the longest; once an hour, as they are
+-- counted.
 SELECT t.test_id FROM ab_tests t
 WHERE t.status = 'running' AND t.winner_flagged_at IS NULL
+  AND coalesce(t.measured_at < now() - interval '55 minutes', true)
 ORDER BY t.measured_at NULLS FIRST, t.test_id LIMIT %(most)s;
 
 -- mark_measured --
@@ -375,3 +377,20 @@ RETURNING f.test_id, f.kind, f.metric, f.variant_id;
 -- pause_tests --
 -- Running tests take no new visitors until somebody lets them go on.
 UPDATE ab_tests SET status = 'paused', updated_at = now() WHERE test_id = ANY (%(test_ids)s) AND status = 'running';
+
+-- list_points --
+-- What variants of tests were worth since an instant: the last measurement of each hour.
+SELECT DISTINCT ON (m.test_id, m.variant_id, date_trunc('hour', m.measured_at)) m.test_id, m.variant_id, m.measured_at,
+       m.mean, m.low, m.high, m.chance_to_be_best, m.weight_after
+FROM ab_measurements m
+WHERE m.test_id = ANY (%(test_ids)s) AND m.measured_at >= %(changed_since)s
+ORDER BY m.test_id, m.variant_id, date_trunc('hour', m.measured_at), m.measured_at DESC;
+
+-- list_weight_changes --
+-- Weights of tests before and after a time, by what optimization wrote.
+SELECT m.test_id, m.variant_id, (array_agg(m.weight_before ORDER BY m.measured_at))[1] AS before,
+       (array_agg(m.weight_after ORDER BY m.measured_at DESC))[1] AS after,
+       count(*) FILTER (WHERE m.weight_before <> m.weight_after)::integer AS changes
+FROM ab_measurements m
+WHERE m.test_id = ANY (%(test_ids)s) AND m.measured_at >= %(changed_since)s
+GROUP BY 1, 2 ORDER BY 1, 2;

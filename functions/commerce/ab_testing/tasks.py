@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from commerce.ab_testing.model import AbTest
 from commerce.ab_testing.payloads import definition_of
 from commerce.ab_testing.repository import Tests
+from commerce.ab_testing.summary import lived
+from commerce.ab_testing.telling import tell
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestCreated, AbTestStarted
 from tradewind.errors import RetryableError
+from tradewind.ports import Messenger
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.task import task
 from tradewind.tasks.triggers import Event
@@ -27,27 +30,31 @@ class TestUnknownError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """A test's status after an event. ``changed`` is false where it was so before."""
+    """A test's status after an event. ``changed`` is false where it was so before; ``told`` is the note's fate."""
 
     test_id: str
     status: str
     changed: bool
+    told: str
 
 
 @task("ab-handle-test-created", on=Event("ab.testCreated"), retry=LIFE_EVENT, entity="test_id")
-def handle_test_created(payload: AbTestCreated, tenant: Tenant, db: TenantDb, clock: Clock) -> Lived:
-    """Store a test with equal weights where it names none, its rules, guardrails and first rows of metrics."""
+def handle_test_created(
+    payload: AbTestCreated, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
+) -> Lived:
+    """Store a test with equal weights where it names none, its rules, guardrails and first rows of metrics; tell it."""
     with db.begin() as tx:
         tests = Tests(tx)
         saved = tests.save(definition_of(payload, tenant.zone))
         if saved:
             tests.init_metrics(payload.test_id, clock.now())
         test = require_test(tx, payload.test_id)
-    return Lived(test.id, test.status, saved)
+    told = tell(messenger, f"ab-created:{test.id}", lived(test, "created"))
+    return Lived(test.id, test.status, saved, told)
 
 
 @task("ab-handle-test-started", on=Event("ab.testStarted"), retry=LIFE_EVENT, entity="test_id")
-def handle_test_started(payload: AbTestStarted, db: TenantDb, clock: Clock) -> Lived:
+def handle_test_started(payload: AbTestStarted, db: TenantDb, messenger: Messenger, clock: Clock) -> Lived:
     """Let a test run: from now on visitors are assigned to its variants. One that is over stays over."""
     with db.begin() as tx:
         require_test(tx, payload.test_id)
@@ -56,7 +63,10 @@ def handle_test_started(payload: AbTestStarted, db: TenantDb, clock: Clock) -> L
         if started:
             tests.init_metrics(payload.test_id, at)
         test = require_test(tx, payload.test_id)
-    return Lived(test.id, test.status, started)
+    if test.is_over:
+        return Lived(test.id, test.status, started, "over")
+    told = tell(messenger, f"ab-started:{test.id}", lived(test, "started"))
+    return Lived(test.id, test.status, started, told)
 
 
 def require_test(tx: Transaction, test_id: str) -> AbTest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 
@@ -176,6 +177,41 @@ class Shopify(Protocol):
 
     def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
         """Subscribe ``topic`` (``orders/create``) to ``uri``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG to be shown with a message."""
+
+    name: str
+    title: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A message to people. ``text`` is its title, which notifications show; ``sections`` are the messenger's markup."""
+
+    text: str
+    sections: tuple[str, ...]
+    picture: Picture | None = None
+
+
+class Posted(StrEnum):
+    """What became of a message: ``again`` was posted under its key before."""
+
+    SENT = "sent"
+    AGAIN = "again"
+    NOT_CONNECTED = "not_connected"
+
+
+class Messenger(Protocol):
+    """A tenant's channel to its own people."""
+
+    def post(self, key: str, note: Note) -> Posted:
+        """Post once per key, whoever dies when. Raises ProviderUnavailableError, RateLimitedError,
+        CredentialsRejectedError, MisconfiguredError (the channel) or InvalidPayloadError.
+        """
 
 
 @dataclass(frozen=True, slots=True)

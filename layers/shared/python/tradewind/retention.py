@@ -17,6 +17,7 @@ TABLES: Mapping[str, str] = {
     "dead_letter": "created_at",
     "schedule_slot": "created_at",
     "ab_counter_folds": "folded_at",
+    "sent_messages": "claimed_at",
 }
 """Table -> what its rows' age counts from; they are deleted at ``LONGEST``. Attempts go with their run."""
 

@@ -31,6 +31,7 @@ class Settings:
     shopify_api_version: str
     resend_url: str
     resend_call_spacing: timedelta
+    slack_url: str
     tenant_emails_per_second: int
     max_body_bytes: int
     max_message_bytes: int
@@ -90,6 +91,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         payload_bucket=environment.get("TRADEWIND_PAYLOAD_BUCKET", ""),
         shopify_url=environment.get("TRADEWIND_SHOPIFY_URL", "https://{shop}"),
         shopify_api_version=environment.get("TRADEWIND_SHOPIFY_API_VERSION", DEFAULT_SHOPIFY_VERSION),
+        slack_url=environment.get("TRADEWIND_SLACK_URL", "https://slack.com/api"),
         resend_url=environment.get("TRADEWIND_RESEND_URL", "https://api.resend.com"),
         resend_call_spacing=timedelta(
             milliseconds=_whole_number(environment, "TRADEWIND_RESEND_CALL_SPACING_MS", 550)

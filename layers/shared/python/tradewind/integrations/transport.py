@@ -83,6 +83,10 @@ class Transport:
         sent_headers = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
         return self._send(provider, "POST", url, sent_headers, content)
 
+    def post_content(self, provider: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post bytes as they are, such as a form or a file. Raises what ``post_json`` raises."""
+        return self._send(provider, "POST", url, headers, content)
+
     def get_range(self, provider: str, url: str, offset: int, length: int) -> Answer:
         """Get ``length`` bytes from ``offset`` on, fewer at the end. Raises what ``post_json`` raises."""
         sent_headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}

@@ -19,6 +19,7 @@ from tradewind.ports import (
     EmailSender,
     HotCounters,
     MachineStarter,
+    Messenger,
     PayloadStore,
     Shopify,
     TenantDirectory,
@@ -73,6 +74,10 @@ PROVIDERS: Mapping[Any, Provider] = {
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
     DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),
+    Messenger: Provider(
+        "tradewind.integrations.slack.provider:messenger",
+        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
+    ),
     EmailSender: Provider(
         "tradewind.integrations.resend.provider:email_sender",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),

@@ -1,0 +1,1 @@
+"""Slack: messages and pictures into one channel of a tenant's workspace."""
