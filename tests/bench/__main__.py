@@ -20,7 +20,7 @@ from typing import Any
 from infra.local import local_cloud, paths, postgres_server
 from infra.local.postgres import DatabaseUrls, PostgresServer
 from ingress.migrate import migrate
-from tests.bench import backfill, imports, kernel, mail, work
+from tests.bench import backfill, full_load, imports, kernel, mail, work
 from tests.bench import cloud as over_cloud
 from tests.bench.report import draw
 from tests.e2e.cloud import Cloud
@@ -28,7 +28,8 @@ from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.tasks.registry import REGISTRY, discover
 
 RESULT = paths.LOCAL / "bench.json"
-OFFLINE, ONLINE = ("kernel", "work", "backfill", "mail"), ("imports", "receiver", "idle", "sustained")
+OFFLINE = ("kernel", "work", "backfill", "mail", "full_load")
+ONLINE = ("imports", "receiver", "idle", "sustained")
 
 
 def main() -> int:
@@ -93,11 +94,16 @@ def offline(server: PostgresServer, wanted: set[str]) -> dict[str, Any]:
         urls = fresh(server, "backfill")
         return backfill.measure(House(urls, local_settings(urls), add_tenant(urls, "acme")))
 
+    def of_full_load() -> dict[str, Any]:
+        urls = fresh(server, "full_load")
+        return full_load.measure(House(urls, local_settings(urls), add_tenant(urls, "acme")))
+
     return (
         section("kernel", wanted, of_kernel)
         | section("work", wanted, lambda: work.measure(fresh(server, "work")))
         | section("backfill", wanted, of_backfill)
         | section("mail", wanted, lambda: mail.measure(fresh(server, "mail")))
+        | section("full_load", wanted, of_full_load)
     )
 
 

@@ -46,7 +46,7 @@ def test_an_unknown_shop_is_told_nothing_without_a_signature(tenant: Tenant) -> 
     ("topic", "shop", "reason"),
     [
         ("orders/create", "stranger.myshopify.com", "unknown shop"),
-        ("products/update", None, "unknown topic"),
+        ("themes/update", None, "unknown topic"),
     ],
 )
 def test_what_nobody_waits_for_is_ignored(tenant: Tenant, topic: str, shop: str | None, reason: str) -> None:

@@ -77,8 +77,8 @@ def test_webhook_of_a_product_saves_it_with_variants_images_options_and_seo(hous
     )
     rows = house.query(f"SELECT {columns} FROM variants ORDER BY 1")
     assert [tuple(row.values()) for row in rows] == [
-        (710001, "S1", 2090, "SKU-710001", {"Size": "S1"}, 715001, 10),
-        (710002, "S2", 2190, "SKU-710002", {"Size": "S2"}, 715002, 20),
+        (710001, "S1", 2090, "SKU-710001", [{"name": "Size", "value": "S1"}], 715001, 10),
+        (710002, "S2", 2190, "SKU-710002", [{"name": "Size", "value": "S2"}], 715002, 20),
     ]
     images = house.query("SELECT shopify_media_id, position, url, alt FROM product_images")
     assert [tuple(row.values()) for row in images] == [(711, 1, "https://cdn.example/71.png", "front")]

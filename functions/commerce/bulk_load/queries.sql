@@ -44,14 +44,14 @@ WHERE CASE WHEN p.deleted_at IS NULL THEN excluded.shopify_updated_at > p.shopif
            ELSE %(read_at)s > p.deleted_at AND excluded.shopify_updated_at >= p.shopify_updated_at END;
 
 -- load_variants --
--- As save_variants of product_sync, from staged lines. Options become one object, name to value.
+-- As save_variants of product_sync, from staged lines.
 INSERT INTO variants AS v (
     shopify_variant_id, shopify_product_id, title, position, price_cents, compare_at_price_cents, sku, barcode, options,
     shopify_inventory_item_id, inventory_quantity, sells_without_stock, taxable, shopify_updated_at)
 SELECT
     substr(r.id, 30)::bigint, substr(r."__parentId", 23)::bigint, r.title, r.position,
     round(r.price * %(factor)s)::bigint, round(r."compareAtPrice" * %(factor)s)::bigint, nullif(r.sku, ''),
-    nullif(r.barcode, ''), options_of(r."selectedOptions"), substr(r."inventoryItem" ->> 'id', 29)::bigint,
+    nullif(r.barcode, ''), coalesce(r."selectedOptions", '[]'), substr(r."inventoryItem" ->> 'id', 29)::bigint,
     r."inventoryQuantity", r."inventoryPolicy" = 'CONTINUE', r.taxable, r."updatedAt"
 FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
     id text, "__parentId" text, title text, position integer, price numeric, "compareAtPrice" numeric, sku text,
@@ -138,12 +138,12 @@ ON CONFLICT (tenant_id, run_id, kind, part) DO UPDATE SET shopify_ids = excluded
 
 -- archive_products --
 -- Products that a complete load has not met and that were here before it began; they come back.
-WITH met AS MATERIALIZED (
-    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Product'
+WITH missed AS (
+    SELECT p.shopify_product_id AS id FROM products p WHERE p.deleted_at IS NULL AND p.synced_at < %(read_at)s
+    EXCEPT SELECT unnest(s.shopify_ids) FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Product'
 ), gone AS (
     UPDATE products p SET status = 'archived', deleted_at = %(read_at)s
-    WHERE p.deleted_at IS NULL AND p.synced_at < %(read_at)s
-      AND NOT EXISTS (SELECT FROM met m WHERE m.id = p.shopify_product_id)
+    FROM missed m WHERE p.shopify_product_id = m.id
     RETURNING p.shopify_product_id
 ), left_collections AS (
     DELETE FROM product_collections c USING gone g WHERE c.shopify_product_id = g.shopify_product_id
@@ -152,37 +152,43 @@ SELECT g.shopify_product_id AS id FROM gone g ORDER BY 1;
 
 -- archive_variants --
 -- The same for variants.
-WITH met AS MATERIALIZED (
-    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'ProductVariant'
+WITH missed AS (
+    SELECT v.shopify_variant_id AS id FROM variants v WHERE v.deleted_at IS NULL AND v.synced_at < %(read_at)s
+    EXCEPT SELECT unnest(s.shopify_ids) FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'ProductVariant'
 )
-UPDATE variants v SET deleted_at = %(read_at)s
-WHERE v.deleted_at IS NULL AND v.synced_at < %(read_at)s
-  AND NOT EXISTS (SELECT FROM met m WHERE m.id = v.shopify_variant_id);
+UPDATE variants v SET deleted_at = %(read_at)s FROM missed m WHERE v.shopify_variant_id = m.id;
 
 -- delete_images --
--- Images that a complete load has not met, of products that it has not written anew since.
-WITH met AS MATERIALIZED (
+-- Images that a complete load has not met, of products that have not changed since it began.
+WITH missed AS (
+    SELECT i.shopify_product_id AS product, i.shopify_media_id AS id
+    FROM product_images i JOIN products p USING (shopify_product_id) WHERE p.shopify_updated_at < %(read_at)s
+), met AS (
     SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'MediaImage'
+), gone AS (
+    SELECT id FROM missed EXCEPT SELECT id FROM met
 )
-DELETE FROM product_images i USING products p
-WHERE p.shopify_product_id = i.shopify_product_id AND p.shopify_updated_at < %(read_at)s
-  AND NOT EXISTS (SELECT FROM met m WHERE m.id = i.shopify_media_id);
+DELETE FROM product_images i USING missed m JOIN gone g USING (id)
+WHERE i.shopify_product_id = m.product AND i.shopify_media_id = m.id;
 
 -- archive_customers --
--- Customers that a complete load has not met, of those that were read from Shopify as such; they come back.
-WITH met AS MATERIALIZED (
-    SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Customer'
+-- Customers that a complete load has not met and that were here before it began; they come back.
+WITH missed AS (
+    SELECT c.shopify_customer_id AS id FROM customers c WHERE c.deleted_at IS NULL AND c.synced_at < %(read_at)s
+    EXCEPT SELECT unnest(s.shopify_ids) FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Customer'
 )
-UPDATE customers c SET deleted_at = %(read_at)s
-WHERE c.deleted_at IS NULL AND c.synced_at < %(read_at)s
-  AND NOT EXISTS (SELECT FROM met m WHERE m.id = c.shopify_customer_id)
+UPDATE customers c SET deleted_at = %(read_at)s FROM missed m WHERE c.shopify_customer_id = m.id
 RETURNING c.shopify_customer_id AS id;
 
 -- delete_addresses --
--- Addresses that a complete load has not met, of customers that have not changed since.
-WITH met AS MATERIALIZED (
+-- Addresses that a complete load has not met, of customers that have not changed since it began.
+WITH missed AS (
+    SELECT a.shopify_customer_id AS customer, a.shopify_address_id AS id
+    FROM customer_addresses a JOIN customers c USING (shopify_customer_id) WHERE c.profile_updated_at < %(read_at)s
+), met AS (
     SELECT unnest(s.shopify_ids) AS id FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'MailingAddress'
+), gone AS (
+    SELECT id FROM missed EXCEPT SELECT id FROM met
 )
-DELETE FROM customer_addresses a USING customers c
-WHERE c.shopify_customer_id = a.shopify_customer_id AND c.profile_updated_at < %(read_at)s
-  AND NOT EXISTS (SELECT FROM met m WHERE m.id = a.shopify_address_id);
+DELETE FROM customer_addresses a USING missed m JOIN gone g USING (id)
+WHERE a.shopify_customer_id = m.customer AND a.shopify_address_id = m.id;

@@ -62,7 +62,7 @@ def to_variant_rows(variants: Iterable[ShopifyVariant]) -> list[dict[str, Any]]:
             "compare_at_price_cents": each.compare_at_price_cents,
             "sku": each.sku,
             "barcode": each.barcode,
-            "options": dict(each.options),
+            "options": [{"name": name, "value": value} for name, value in each.options.items()],
             "shopify_inventory_item_id": each.inventory_item_id,
             "inventory_quantity": each.inventory_quantity,
             "sells_without_stock": each.sells_without_stock,

@@ -46,7 +46,7 @@ CREATE TABLE variants (
     compare_at_price_cents bigint,
     sku text,
     barcode text,
-    options jsonb NOT NULL DEFAULT '{}',
+    options jsonb NOT NULL DEFAULT '[]',
     shopify_inventory_item_id bigint,
     inventory_quantity integer,
     sells_without_stock boolean NOT NULL DEFAULT false,
@@ -113,11 +113,6 @@ CALL declare_data('customer_addresses', '{"shopify_customer_id": "customer delet
     "address2": "personal delete", "city": "personal delete", "province_code": "personal delete",
     "country_code": "personal delete", "zip": "personal delete", "phone": "phone delete"}');
 
--- A variant's options as one object, name to value, from Shopify's list of both.
-CREATE FUNCTION options_of(p_selected jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce((SELECT jsonb_object_agg(o ->> 'name', o ->> 'value') FROM jsonb_array_elements(p_selected) o), '{}');
-
 -- Bulk operations that a run of ours waits for: the webhook that tells of their end wakes it.
 CREATE TABLE bulk_operations (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
@@ -155,5 +150,5 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION wake_run(text, text), options_of(jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION wake_run(text, text), options_of(jsonb) TO tradewind_app;
+REVOKE EXECUTE ON FUNCTION wake_run(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION wake_run(text, text) TO tradewind_app;
