@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from commerce.ab_testing.counting import fold
+from commerce.ab_testing.repository import Metrics
 from infra.local import ValkeyServer
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House
 from tests.integration.storefront import Storefront, an_event, metrics
+from tradewind.counters import ValkeyCounters
+from tradewind.ports import CounterSnapshot
 from tradewind.ratelimit import connect
+from tradewind.tenancy.database import Connections, Session, TenantDb
 
 COUNTERS = {
     "hero:control:visitors": 1,
@@ -125,6 +132,105 @@ def test_event_without_counters_is_kept_all_the_same(page: Storefront) -> None:
     page.next_hour()
     page.run(metrics.aggregate_test_metrics, {"test_id": "hero", "period": "hourly"})
     page.run(metrics.aggregate_test_metrics, {"test_id": "hero", "period": "daily"})
+    assert page.metrics() == TRUTH
+
+
+class DiedError(Exception):
+    """A process is gone here."""
+
+
+@dataclass
+class Mortal:
+    """Counters whose user dies at a moment: ``taken`` a snapshot, or about to drop it, or just after."""
+
+    counters: ValkeyCounters
+    moment: str
+
+    def add(self, hour: datetime, amounts: Mapping[str, int]) -> None:
+        self.counters.add(hour, amounts)
+
+    def take(self, before: datetime) -> CounterSnapshot | None:
+        snapshot = self.counters.take(before)
+        if self.moment == "taken" and snapshot is not None:
+            raise DiedError
+        return snapshot
+
+    def drop(self, snapshot: CounterSnapshot) -> None:
+        if self.moment == "added":
+            raise DiedError
+        self.counters.drop(snapshot)
+        if self.moment == "dropped":
+            raise DiedError
+
+
+def fold_and_die(page: Storefront, db: TenantDb, moment: str) -> None:
+    if moment == "begun":
+        with db.begin() as tx:
+            snapshot = page.counters.take(page.clock.at)
+            assert snapshot is not None
+            Metrics(tx).begin_fold(snapshot.id, snapshot.hour, 1)
+            raise DiedError
+    fold(db, Mortal(page.counters, moment), page.clock.at)
+
+
+@pytest.mark.parametrize("moment", ["taken", "begun", "added", "dropped"])
+def test_fold_that_dies_is_done_again_and_nothing_is_lost_or_counted_twice(
+    page: Storefront, moment: str
+) -> None:
+    """Between snapshot and transaction, inside the transaction, between transaction and drop, after the drop."""
+    page.post(*some_events())
+    page.next_hour()
+    connections = Connections(page.urls.app)
+    for _ in range(3):
+        session = Session(connections)
+        db = TenantDb(session, page.house.tenant_id)
+        with pytest.raises(DiedError):
+            fold_and_die(page, db, moment)
+        session.settle()
+        session.close()
+        page.post(an_event(50, "v-1"))
+        if moment == "dropped":
+            break
+    connections.close()
+    page.run(metrics.hourly_metrics_aggregation)
+    page.run(metrics.hourly_metrics_aggregation)
+    assert page.metrics() == [TRUTH[0], ("hero", "control", 1, 3, 0, 0, 0)]
+    assert page.counters.take(page.clock.at) is None
+
+
+def test_two_folds_at_once_count_once(page: Storefront) -> None:
+    page.post(*some_events())
+    page.next_hour()
+
+    def run(_: int) -> None:
+        session = Session(connections)
+        fold(TenantDb(session, page.house.tenant_id), page.counters, page.clock.at)
+        session.settle()
+        session.close()
+
+    connections = Connections(page.urls.app)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(4)))
+    connections.close()
+    assert page.metrics() == TRUTH
+
+
+@pytest.mark.parametrize("lost", range(6))
+def test_whatever_valkey_loses_the_night_finds(page: Storefront, lost: int) -> None:
+    """Valkey is emptied before the first event, after the last, or anywhere between, and folds run at any time."""
+    for number, event in enumerate(some_events()):
+        if number == lost:
+            page.store.flushall(target_nodes="all")
+        page.post(event)
+    if lost == 5:
+        page.store.flushall(target_nodes="all")
+    page.next_hour()
+    page.run(metrics.hourly_metrics_aggregation)
+    page.clock.at += timedelta(days=1)
+    page.run(metrics.nightly_reconciliation)
+    assert page.metrics() == TRUTH
+    page.run(metrics.hourly_metrics_aggregation)
+    assert page.run(metrics.nightly_reconciliation)["corrected"] == 0
     assert page.metrics() == TRUTH
 
 

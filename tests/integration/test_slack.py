@@ -133,7 +133,7 @@ class DiedError(Exception):
 
 def test_who_dies_after_posting_is_followed_by_one_who_finds_the_message(slack: Workspace) -> None:
     def die(point: Point) -> None:
-        if point is Point.MESSAGE_POSTED:
+        if point is Point.PROVIDER_ANSWERED:
             raise DiedError
 
     remove = crash.install(die)

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from tradewind.crash import Point, reached
 from tradewind.errors import RetryableError
 from tradewind.ports import CounterSnapshot
 from tradewind.ratelimit import UNREACHABLE, Store, connect
@@ -80,7 +79,6 @@ class ValkeyCounters:
                 break
             keys = [self._hour(name), self._taken(name), self._hours]
             content = self._call(_TAKE, keys, name, str(uuid4()), _seconds(LIFE))
-            reached(Point.COUNTERS_TAKEN)
             if content:
                 return _snapshot(name, [_text(each) for each in content])
         return None
@@ -88,7 +86,6 @@ class ValkeyCounters:
     def drop(self, snapshot: CounterSnapshot) -> None:
         """Forget a snapshot that was added elsewhere."""
         self._call(_DROP, [self._taken(snapshot.hour.strftime(_HOUR))], snapshot.id)
-        reached(Point.COUNTERS_DROPPED)
 
     def _members(self) -> Any:
         return self._call("return redis.call('SMEMBERS', KEYS[1])", [self._hours])

@@ -50,12 +50,6 @@ class Point(StrEnum):
     INTAKE_ACCEPTED = "intake.accepted"
     """A webhook that had been set aside is accepted, and the intake queue is not told."""
 
-    MESSAGE_POSTED = "message.posted"
-    """A message stands in its channel, and nobody has noted it."""
-    COUNTERS_TAKEN = "counters.taken"
-    """A snapshot of counters is taken, and nobody has added it yet."""
-    COUNTERS_DROPPED = "counters.dropped"
-
     RELAY_ROUTED = "relay.routed"
     RELAY_PURGED = "relay.purged"
     SLOTS_WRITTEN = "slots.written"

@@ -11,7 +11,6 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from tradewind.crash import Point, reached
 from tradewind.errors import CredentialsRejectedError, MisconfiguredError, NotFoundError
 from tradewind.integrations.slack.answers import PROVIDER
 from tradewind.integrations.slack.client import SlackClient
@@ -97,7 +96,6 @@ class SlackMessenger:
             return False
         self._wait(channel)
         external_id = act(not new)
-        reached(Point.MESSAGE_POSTED)
         with self._session.transaction(self._tenant.id) as transaction:
             transaction.execute(_MARK, {**about, "external_id": external_id})
         self._session.settle()
