@@ -44,6 +44,10 @@ VOLATILE = {
         "order_discrepancies",
         "*",
     ): "what a reconciliation found missing at its moment; its effect is the order itself",
+    (
+        "email_sending_pauses",
+        "*",
+    ): "tenants without an e-mail account: sending pauses from the moment it looks",
 }
 """Columns that may differ between two runs over the same webhooks, each with its reason. ``*`` is any."""
 
