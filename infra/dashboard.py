@@ -32,6 +32,7 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Webhook API", _api(names)),
         ("A/B door (ms) and events not counted", _experiments(names)),
         ("E-mail: accounts that refuse, recipients that leave", _email()),
+        ("Catalogue: low stock, new customers, incomplete full loads", _catalogue()),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),
     ]
@@ -90,6 +91,14 @@ def _email() -> list[Any]:
     return [
         [NAMESPACE, "EmailSendingPaused", "provider", "resend", {"stat": "Sum"}],
         [NAMESPACE, "Unsubscribed", {"stat": "Sum"}],
+    ]
+
+
+def _catalogue() -> list[Any]:
+    return [
+        [NAMESPACE, "InventoryLow", {"stat": "Sum"}],
+        [NAMESPACE, "CustomerCreated", {"stat": "Sum"}],
+        _search(f'Namespace="{NAMESPACE}" MetricName="FullLoadIncomplete"', "Sum")[0],
     ]
 
 

@@ -16,6 +16,7 @@ from infra.stacks.base import TradewindStack
 
 LATEST_WORK = f'SELECT MAX(WebhookToDone) FROM "{NAMESPACE}"'  # noqa: S608 - CloudWatch's query language
 DEAD_LETTERS = f'SELECT SUM(DeadLetter) FROM "{NAMESPACE}"'  # noqa: S608 - the same
+PARTLY_LOADED = f'SELECT SUM(FullLoadIncomplete) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 
 
 class MonitoringStack(TradewindStack):
@@ -45,6 +46,12 @@ class MonitoringStack(TradewindStack):
             "dead-letters",
             "runs ended for good; read the dead letters and replay them",
             DEAD_LETTERS,
+            threshold=0,
+        )
+        self._query_alarm(
+            "full-loads-incomplete",
+            "a full load of products or customers read only a part; nothing was archived",
+            PARTLY_LOADED,
             threshold=0,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -172,3 +173,31 @@ def test_a_step_whose_function_died_after_its_workflow_had_ended_for_good_does_n
         ("step", "gone"),
     ]
     assert hq.count("dead_letter") == 0
+
+
+def test_event_of_our_own_reaches_the_task_that_waits_for_its_type(hq: Headquarters) -> None:
+    events = [
+        {"type": "customer.created", "key": "7", "correlation_id": "click-1", "payload": {"customer_id": 7}},
+        {"type": "inventory.low", "key": "8", "correlation_id": "click-1", "payload": {"available": 3}},
+    ]
+    for _ in range(2):
+        hq.house.write("SELECT publish_events(%s::jsonb)", json.dumps(events))
+    manifest = replace(a_manifest("redact"), events={"customer.created": ["redact"]})
+    with hq.platform.session() as session:
+        relay = Relay(hq.platform, manifest, session)
+        assert [relay.route_waiting() for _ in range(2)] == [1, 0]
+    [entry] = hq.queues.sent
+    body = json.loads(entry.body)
+    told = ("task", "source", "cause", "correlation_id", "payload")
+    assert [body[name] for name in told] == [
+        "redact",
+        "event",
+        "customer.created:7",
+        "click-1",
+        {"customer_id": 7},
+    ]
+    states = hq.house.query("SELECT topic, state FROM webhook_inbox ORDER BY 1")
+    assert [tuple(row.values()) for row in states] == [
+        ("customer.created", "routed"),
+        ("inventory.low", "unrouted"),
+    ]

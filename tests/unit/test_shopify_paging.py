@@ -15,7 +15,7 @@ from infra.local.sandbox.application import Sandbox
 from infra.local.sandbox.shopify.execution import prepare
 from infra.local.sandbox.wire import Request
 from tradewind.errors import TerminalError
-from tradewind.integrations.shopify import queries
+from tradewind.integrations.shopify import catalogue_queries, queries
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.transport import Transport
 from tradewind.ports import OrderUpdate, WebhookSubscription
@@ -246,6 +246,19 @@ def test_stated_cost_is_what_the_rule_gives(operation: queries.Operation) -> Non
     first = queries.MAX_UPDATES if operation is queries.LIST_ORDER_UPDATES else queries.ORDERS_PER_CALL
     many = {"first": first, "ids": ["x"] * queries.ORDERS_PER_CALL}
     assert prepared.costs.requested(many) == operation.cost
+    assert operation.cost <= queries.MAX_QUERY_COST
+
+
+@pytest.mark.parametrize("operation", catalogue_queries.OPERATIONS, ids=lambda operation: operation.name)
+def test_stated_cost_of_the_catalogues_operations_is_what_the_rule_gives(
+    operation: queries.Operation,
+) -> None:
+    prepared = prepare(operation.text, operation.name)
+    assert prepared.errors == ()
+    assert prepared.costs is not None
+    customers = "Customers" in operation.name
+    many = catalogue_queries.CUSTOMERS_PER_CALL if customers else catalogue_queries.PRODUCTS_PER_CALL
+    assert prepared.costs.requested({"first": many, "ids": ["x"] * many}) == operation.cost
     assert operation.cost <= queries.MAX_QUERY_COST
 
 

@@ -19,6 +19,7 @@ from tradewind.catalogue import BulkKind, BulkStatus, Catalogue
 from tradewind.clock import Clock, parse_instant
 from tradewind.contracts.catalogue import ProductDeleted
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RetryableError, TerminalError
+from tradewind.loglines import count_line
 from tradewind.money import minor_digits
 from tradewind.ports import PayloadStore
 from tradewind.tasks.events import Told, publish
@@ -167,6 +168,8 @@ def _end(tools: Tools, progress: Progress) -> Loaded:
     for side in SIDES:
         for part in range(progress["parts"][side]):
             tools.payloads.delete(tools.key(side, part))
+    if not complete:
+        count_line("FullLoadIncomplete", kind=tools.kind)
     written = progress["written"]
     return Loaded(
         tools.kind, written["parents"], written["children"], progress["refused"], len(gone), complete

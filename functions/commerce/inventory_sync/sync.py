@@ -13,6 +13,7 @@ from commerce.product_sync.repository import Seen
 from tradewind.catalogue import Catalogue, LevelPage
 from tradewind.clock import Clock, parse_instant
 from tradewind.contracts.catalogue import InventoryLow
+from tradewind.loglines import count_line
 from tradewind.tasks.events import Told, publish
 from tradewind.tasks.run import Continuation, Run
 from tradewind.tenancy.database import TenantDb, Transaction
@@ -56,6 +57,8 @@ def tell_low(run: Run, tx: Transaction, written: Sequence[Written], threshold: i
         for level in fallen
     ]
     publish(tx, run.correlation_id, told)
+    if told:
+        count_line("InventoryLow", len(told))
     return len(told)
 
 

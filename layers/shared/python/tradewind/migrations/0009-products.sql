@@ -28,7 +28,6 @@ CREATE TABLE products (
     synced_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, shopify_product_id)
 );
-CREATE INDEX products_by_update ON products (tenant_id, shopify_updated_at);
 CALL protect('products');
 CALL declare_data('products', '{"title": "nothing", "handle": "nothing", "status": "nothing", "vendor": "nothing",
     "product_type": "nothing", "tags": "nothing", "description_html": "nothing", "seo_title": "nothing",
@@ -57,7 +56,6 @@ CREATE TABLE variants (
     PRIMARY KEY (tenant_id, shopify_variant_id)
 );
 CREATE INDEX variants_by_product ON variants (tenant_id, shopify_product_id);
-CREATE INDEX variants_by_inventory_item ON variants (tenant_id, shopify_inventory_item_id);
 CALL protect('variants');
 CALL declare_data('variants', '{"title": "nothing", "sku": "nothing", "barcode": "nothing", "options": "nothing"}');
 
