@@ -22,6 +22,7 @@ KERNEL = {
     "task_run": "compared by task, cause and outcome, see runs()",
     "task_attempt": "counts the disturbances",
     "dead_letter": "compared with the poisoned webhooks, see dead_letters()",
+    "bulk_operations": "numbered by the shop in the order of asking, and waited for by a run",
     "schedule_slot": "follows the clock",
     "schedule_due": "follows the clock",
     "schedule_next_run": "follows the clock",

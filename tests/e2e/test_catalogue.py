@@ -36,3 +36,34 @@ def test_updated_product_is_fetched_and_saved_with_its_variants(cloud: Cloud) ->
     tenant.send("products/delete", {"id": number}, "commerce-handle-product-deleted")
     (row,) = tenant.rows("products")
     assert (row["status"], row["deleted_at"] is None) == ("archived", False)
+
+
+def test_whole_shop_is_loaded_by_a_bulk_operation_whose_end_its_webhook_tells(cloud: Cloud) -> None:
+    tenant = cloud.register(settings=PRODUCTS)
+    number = new_id()
+    products = [a_product(number + at, at=recently(), variants=4) for at in range(30)]
+    cloud.sandbox.put(f"/shopify/{tenant.shop}/products", json={"products": products})
+    cloud.sandbox.put(f"/shopify/{tenant.shop}/bulk", json={"looks": 1000})
+
+    cloud.invoke(
+        "commerce-handle-product-sync", {"tenant": str(tenant.id), "payload": {"full": True}, "cause": "all"}
+    )
+    (operation,) = cloud.wait_for("a bulk operation", lambda: tenant.rows("bulk_operations"))
+    bulk = f"/shopify/{tenant.shop}/bulk/{operation['operation_id']}/finish"
+    cloud.wait_for("a run that waits", lambda: tenant.rows("outbox", "state = 'held' AND due_at > now()"))
+    tenant.send("bulk_operations/finish", cloud.sandbox.post(bulk).json(), "commerce-handle-product-sync")
+
+    def loaded() -> list[dict[str, object]]:
+        cloud.invoke("ingress-relay", {})
+        return tenant.rows("task_run", "task = 'commerce-product-batch-sync' AND state = 'succeeded'")
+
+    (run,) = cloud.wait_for("the whole load", loaded)
+    assert run["result"] == {
+        "kind": "products",
+        "parents": 30,
+        "children": 150,
+        "refused": 0,
+        "archived": 0,
+        "complete": True,
+    }
+    assert (len(tenant.rows("products")), len(tenant.rows("variants"))) == (30, 120)

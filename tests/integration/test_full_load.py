@@ -13,7 +13,9 @@ from commerce.bulk_load import load, model
 from commerce.bulk_load.lines import mend
 from commerce.bulk_load.model import cut, next_look
 from commerce.customer_sync.tasks import customer_batch_sync
+from commerce.order_sync.tasks import sync_order
 from commerce.product_sync.tasks import handle_product_sync, product_batch_sync, product_sync
+from tests.fakes import an_order
 from tests.integration.harness import House
 from tests.played import NOON, a_customer, a_product
 from tradewind import crash
@@ -52,6 +54,8 @@ def load_all(house: House, task: Task, cause: str = "load") -> dict[str, Any]:
 
 
 def fill(house: House, count: int = 40) -> None:
+    """A shop whose bulk operations have ended when they are looked at for the second time."""
+    house.shop.control("PUT", "bulk", document={"looks": 2})
     house.shop.put("products", *(a_product(number, variants=3) for number in range(1, count + 1)))
 
 
@@ -289,6 +293,8 @@ def test_customers_are_loaded_with_their_addresses_and_those_gone_are_marked(hou
     [address] = house.query("SELECT * FROM customer_addresses WHERE shopify_customer_id = 7")
     assert (address["shopify_address_id"], address["city"], address["country_code"]) == (70, "Ottawa", "CA")
     house.shop.delete("customers", 8)
+    house.shopify.put(an_order(1001))
+    house.run(sync_order, {"order_id": 1001})
     assert load_all(house, customer_batch_sync, cause="again")["archived"] == 1
     gone = house.query("SELECT shopify_customer_id AS id FROM customers WHERE deleted_at IS NOT NULL")
     assert gone == [{"id": 8}]

@@ -172,9 +172,11 @@ DELETE FROM product_images i USING missed m JOIN gone g USING (id)
 WHERE i.shopify_product_id = m.product AND i.shopify_media_id = m.id;
 
 -- archive_customers --
--- Customers that a complete load has not met and that were here before it began; they come back.
+-- Customers that a complete load has not met and that were here before it began; they come back. Of whom only orders have
+-- told it says nothing.
 WITH missed AS (
-    SELECT c.shopify_customer_id AS id FROM customers c WHERE c.deleted_at IS NULL AND c.synced_at < %(read_at)s
+    SELECT c.shopify_customer_id AS id FROM customers c
+    WHERE c.deleted_at IS NULL AND c.profile_updated_at IS NOT NULL AND c.synced_at < %(read_at)s
     EXCEPT SELECT unnest(s.shopify_ids) FROM seen s WHERE s.run_id = %(run_id)s AND s.kind = 'Customer'
 )
 UPDATE customers c SET deleted_at = %(read_at)s FROM missed m WHERE c.shopify_customer_id = m.id

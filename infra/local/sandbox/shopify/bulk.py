@@ -26,7 +26,7 @@ class Plan:
     failed one leaves.
     """
 
-    looks: int = 2
+    looks: int = 1
     outcome: str = "COMPLETED"
     error_code: str | None = None
     partial: float = 0.5
