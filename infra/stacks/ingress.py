@@ -111,6 +111,7 @@ class IngressStack(TradewindStack):
         )
         self._intake([to_tasks, key])
         self._alarm_on_privacy()
+        self._alarm_on_experiments()
         self._alarm_on_email()
         self._dead_letter_intake(dead_letters)
         migrate = self._function(
@@ -205,6 +206,21 @@ class IngressStack(TradewindStack):
             [*shared, *own],
         )
         self._mapping(self._function(part), names.intake, INTAKE_CONCURRENCY)
+
+    def _alarm_on_experiments(self) -> None:
+        """Pages send again for a while; what they give up is lost to the tests."""
+        Alarm(
+            self,
+            "ab-not-kept",
+            stack=self,
+            name=self.names.of("ab-not-kept"),
+            description="the door of A/B tests could not keep events: the database does not answer; read its log group",
+            namespace="Tradewind",
+            metric="AbRequestNotKept",
+            dimensions={},
+            statistic="Sum",
+            threshold=1,
+        )
 
     def _alarm_on_privacy(self) -> None:
         """The relay counts them every minute."""

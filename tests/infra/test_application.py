@@ -104,6 +104,7 @@ def test_every_function_and_lane_has_its_alarms(deployed: Application) -> None:
         assert (f"{names.of(task.id)}-backfill-age" in alarms) is task.backfill
         assert f"{names.of(task.domain)}-dead-waiting" in alarms
     assert alarms[names.of("late-orders")]["Threshold"] == 30_000
+    assert alarms[names.of("ab-not-kept")]["MetricName"] == "AbRequestNotKept"
     assert alarms[names.of("dead-letters")]["Threshold"] == 0
     assert alarms[names.of("schedules-dead-waiting")]["Threshold"] == 1
     assert alarms[names.of("intake-dead-waiting")]["Threshold"] == 1

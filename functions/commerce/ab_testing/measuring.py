@@ -39,6 +39,8 @@ def arms_of(test: AbTest, standings: Sequence[Standing]) -> list[Arm]:
 def measure(test: AbTest, standings: Sequence[Standing]) -> list[Measurement]:
     """What each variant is thought to be worth; weights as they are. Empty where the numbers say nothing yet."""
     arms = arms_of(test, standings)
+    if not any(arm.visitors for arm in arms):
+        return []
     try:
         beliefs = believe(posteriors_of(arms), test.confidence)
     except UninformativeError:
