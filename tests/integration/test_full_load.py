@@ -355,3 +355,12 @@ def test_unusable_line_is_left_out_and_counted(line: str) -> None:
         json.dumps(PRODUCT, ensure_ascii=False).encode() + b"\n",
         1,
     )
+
+
+def test_shop_without_anything_is_loaded_and_nothing_of_orders_is_marked(house: House) -> None:
+    house.shopify.put(an_order(1001))
+    house.run(sync_order, {"order_id": 1001})
+    result = load_all(house, customer_batch_sync)
+    assert (result["parents"], result["archived"], result["complete"]) == (0, 0, True)
+    assert house.query("SELECT deleted_at FROM customers") == [{"deleted_at": None}]
+    assert house.payloads.kept == {}
