@@ -241,3 +241,14 @@ def test_event_of_yesterday_is_counted_yesterday(page: Storefront) -> None:
     page.run(metrics.hourly_metrics_aggregation)
     days = page.house.query("SELECT metrics_on FROM ab_daily_metrics WHERE views = 1 AND visitors = 1")
     assert days == [{"metrics_on": yesterday.date()}]
+
+
+def test_night_forgets_measurements_that_no_chart_goes_back_to(page: Storefront) -> None:
+    page.house.write(
+        "INSERT INTO ab_measurements (test_id, variant_id, measured_at, metric, visitors, conversions, mean, low, high,"
+        " chance_to_be_best, expected_loss, weight_before, weight_after)"
+        " SELECT 'hero', 'bold', now() - d * interval '1 day', 'm', 1, 1, 1, 1, 1, 1, 0, 1, 1"
+        " FROM unnest(ARRAY[1, 89, 91]) d"
+    )
+    page.run(metrics.nightly_reconciliation)
+    assert page.house.query("SELECT count(*)::int AS n FROM ab_measurements") == [{"n": 2}]

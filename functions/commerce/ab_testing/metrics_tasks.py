@@ -21,6 +21,8 @@ from tradewind.tenancy.database import TenantDb
 METRICS = Retry(attempts=3, backoff=exponential(2, 30))
 RECONCILE = Retry(attempts=5, backoff=exponential(5, 120))
 DAY = timedelta(days=1)
+MEASUREMENTS_KEPT = timedelta(days=90)
+"""As far as a summary's chart may go back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def nightly_reconciliation(
     first, last = slot.date() - payload.days * DAY, slot.date() - DAY
     with db.begin() as tx:
         differences = rebuild(tx, first, last, clock.now(), "reconciliation")
+        Metrics(tx).forget_measurements(clock.now() - MEASUREMENTS_KEPT)
         tests = [test.id for test in Tests(tx).list_live()]
     return Rebuilt(first.isoformat(), last.isoformat(), len(differences), tests)
 

@@ -394,3 +394,7 @@ SELECT m.test_id, m.variant_id, (array_agg(m.weight_before ORDER BY m.measured_a
 FROM ab_measurements m
 WHERE m.test_id = ANY (%(test_ids)s) AND m.measured_at >= %(changed_since)s
 GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- forget_measurements --
+-- Measurements that no chart goes back to.
+DELETE FROM ab_measurements WHERE measured_at < %(forgotten_at)s;

@@ -116,6 +116,9 @@ class Metrics:
     def mark_counted(self, kept_before: datetime) -> None:
         self._tx.execute(QUERIES["mark_counted"], {"kept_before": kept_before})
 
+    def forget_measurements(self, before: datetime) -> None:
+        self._tx.execute(QUERIES["forget_measurements"], {"forgotten_at": before})
+
     def list_stored(self, first: date, last: date, only_test: str | None = None) -> list[DayMetrics]:
         about = {"first_day": first, "last_day": last, "only_test": only_test}
         return [
