@@ -30,6 +30,7 @@ from infra.local.demo.expectations import expect
 from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.plan import build_plan
 from infra.local.demo.report import gather, show
+from infra.local.demo.reviews import play_reviews
 from infra.local.demo.verify import verify
 from infra.local.demo.watch import NotDrainedError, Standing, Watch
 from infra.local.state import State
@@ -133,7 +134,10 @@ def play(
             watch.wait_until_idle(DRAIN_PATIENCE_S)
     worked_after = time.monotonic() - begun
     verdict = verify(state.database_url, expect(stories, now), outcomes)
+    console.print("A day of reviews: due e-mails are sent, and what becomes of them comes back")
+    reviews = play_reviews(state, tenants, verdict)
     facts = {
+        "reviews": reviews,
         "orders_per_second": round(len(stories) / worked_after, 1),
         "provider_calls": cast.count_calls(state),
         "seconds": {

@@ -45,6 +45,11 @@ class AdminError(Exception):
 
 def invoke_admin(state: State, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke ``ingress-admin`` in the local cloud. Raises AdminError."""
+    return invoke(state, "ingress-admin", event)
+
+
+def invoke(state: State, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Invoke a function of the local cloud. Raises AdminError."""
     client = boto3.client(
         "lambda",
         endpoint_url=state.aws_endpoint_url,
@@ -53,7 +58,7 @@ def invoke_admin(state: State, event: dict[str, Any]) -> dict[str, Any]:
         aws_secret_access_key="test",  # noqa: S106 - the local cloud knows no secrets
         config=Config(read_timeout=120, retries={"max_attempts": 0}),
     )
-    answer = client.invoke(FunctionName="tradewind-local-ingress-admin", Payload=json.dumps(event))
+    answer = client.invoke(FunctionName=f"tradewind-local-{function}", Payload=json.dumps(event))
     result: dict[str, Any] = json.loads(answer["Payload"].read() or b"{}")
     if answer.get("FunctionError"):
         raise AdminError(f"{result.get('errorType')}: {result.get('errorMessage')}")

@@ -166,11 +166,20 @@ def _page(report: Mapping[str, Any]) -> Group:
         f"Runs         {runs['runs']:,} done; {repaired}",
         f"Speed        {report.get('orders_per_second', 0)} orders a second with all their events",
         f"E-mails      {emails}",
+        *_review_lines(report.get("reviews", {})),
         f"Dead letters {len(report['dead_letters'])}",
         *(f"             {row['task']}: {row['error_message'][:90]}" for row in report["dead_letters"][:6]),
         "Time         " + ", ".join(f"{name} {took} s" for name, took in report.get("seconds", {}).items()),
     ]
     return Group(*(Text(line) for line in lines))
+
+
+def _review_lines(reviews: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    counts = Counter[str]()
+    for each in reviews.values():
+        counts.update(each["counts"])
+    told = ", ".join(f"{counts[name]:,} {name}" for name in counts if name not in {"sent", "converted"})
+    return [f"Reviews      {counts['sent']:,} customers asked: {told}"] if counts else []
 
 
 def _amount(cents: int) -> str:
