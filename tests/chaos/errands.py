@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,8 @@ from tradewind.tasks.registry import Registry
 
 PERSISTENCE_S = 60.0
 LOOK_BACK = timedelta(days=10)
+START_S = 5.0
+_NOT_DONE = "SELECT 1 FROM outbox WHERE task = %s AND tenant_id = ANY (%s) AND state <> 'done' LIMIT 1"
 UNREADABLE = "this is no message"
 BACKFILL_TASK = "commerce-sync-order-batch"
 BACKFILL_PAGE = 20
@@ -35,11 +39,30 @@ def insist(cloud: Cloud, function: str, event: Mapping[str, Any]) -> Any:
             time.sleep(0.5)
 
 
-def fire_schedules(cloud: Cloud, registry: Registry, now: datetime) -> None:
-    """Every schedule, once, for a slot that reaches back some days."""
+def fire_schedules(cloud: Cloud, registry: Registry, now: datetime, tenants: Sequence[UUID]) -> None:
+    """Every schedule, once, for a slot that reaches back some days. Two at a time: were they all to fall on one moment,
+    as they never do otherwise, all their functions would start at once on two processors.
+    """
     slot = (now - LOOK_BACK).astimezone(UTC).replace(minute=30, second=0, microsecond=0)
-    for schedule, _, _ in registry.schedules():
+
+    def fire(schedule: str, task: str) -> None:
         insist(cloud, "ingress-fan-out", {"schedule": schedule, "time": slot.isoformat()})
+        _wait_for(cloud, task, tenants)
+
+    with ThreadPoolExecutor(2) as pool:
+        fired = [pool.submit(fire, schedule, task.id) for schedule, _, task in registry.schedules()]
+    for each in fired:
+        each.result()
+
+
+def _wait_for(cloud: Cloud, task: str, tenants: Sequence[UUID]) -> None:
+    """Until a task's first messages are done, or a function has had time to start. Postgres may be away."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psycopg.OperationalError):
+            if not cloud.query(_NOT_DONE, task, list(tenants)):
+                return
+        time.sleep(0.2)
 
 
 def lose_subscriptions(cast: Cast) -> None:

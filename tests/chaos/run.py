@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -107,10 +108,11 @@ def run_undisturbed(ground: Ground, scenario: Scenario) -> Tables:
     cast = Cast.register(ground.cloud, scenario, "calm", withheld=False)
     cast.deliver_in_order()
     print(f"undisturbed: delivered after {time.monotonic() - begun:.1f} s")
-    errands.lose_subscriptions(cast)
-    errands.fire_schedules(ground.cloud, ground.registry, ground.now)
-    errands.start_backfills(cast)
     with Relay(ground.cloud):
+        ground.drain(scenario.size.patience_s)
+        errands.lose_subscriptions(cast)
+        errands.fire_schedules(ground.cloud, ground.registry, ground.now, ground.ids(cast))
+        errands.start_backfills(cast)
         ground.drain(scenario.size.patience_s)
     print(f"undisturbed: at rest after {time.monotonic() - begun:.1f} s")
     tables = read_tables(ground.cloud, ground.ids(cast))
@@ -174,7 +176,7 @@ def run_without_postgres(ground: Ground, scenario: Scenario, seconds: float) -> 
             time.sleep(seconds)
         load.join()
         errands.lose_subscriptions(cast)
-        errands.fire_schedules(ground.cloud, ground.registry, ground.now)
+        errands.fire_schedules(ground.cloud, ground.registry, ground.now, ground.ids(cast))
         errands.start_backfills(cast)
         ground.drain(scenario.size.patience_s)
     return answers, read_tables(ground.cloud, ground.ids(cast))
@@ -201,22 +203,46 @@ def _rage(ground: Ground, cast: Cast, storm: Storm, chance: random.Random) -> No
         progress(1.0)
 
     delivering = threading.Thread(target=deliver, daemon=True)
+    firing = _Firing(ground, cast)
     begun = time.monotonic()
     delivering.start()
-    for at, name, action in _disturbances(ground, cast, storm):
+    for at, name, action in _disturbances(ground, cast, storm, firing):
         with reached:
             while share < at:
                 reached.wait()
         action()
         storm.events.append(f"{time.monotonic() - begun:7.1f} s  {share:4.0%}  {name}")
     delivering.join()
+    firing.end()
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     storm.deliveries = outcome[0]
     storm.events.append(f"{time.monotonic() - begun:7.1f} s  100%  all delivered")
 
 
-def _disturbances(ground: Ground, cast: Cast, storm: Storm) -> list[tuple[float, str, Callable[[], None]]]:
+class _Firing:
+    """All schedules, one after the other, while everything else goes on."""
+
+    def __init__(self, ground: Ground, cast: Cast) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._work = lambda: errands.fire_schedules(
+            ground.cloud, ground.registry, ground.now, ground.ids(cast)
+        )
+        self._fired: Future[None] | None = None
+
+    def start(self) -> None:
+        self._fired = self._pool.submit(self._work)
+
+    def end(self) -> None:
+        """Wait for the last; raises what made it fail."""
+        self._pool.shutdown()
+        if self._fired is not None:
+            self._fired.result()
+
+
+def _disturbances(
+    ground: Ground, cast: Cast, storm: Storm, firing: _Firing
+) -> list[tuple[float, str, Callable[[], None]]]:
     """Each with the share of deliveries at which it comes.
 
     The emulator loses its queues before Postgres is away for the first time: what the receiver sets aside then lies in
@@ -240,7 +266,7 @@ def _disturbances(ground: Ground, cast: Cast, storm: Storm) -> list[tuple[float,
     return [
         (0.05, "Valkey flushed", lambda: flush_valkey(cloud)),
         (0.10, "subscriptions lost", lambda: errands.lose_subscriptions(cast)),
-        (0.12, "schedules fired", lambda: errands.fire_schedules(cloud, ground.registry, ground.now)),
+        (0.12, "schedules begin to fire", firing.start),
         (0.25, "emulator restarted, its queues empty", ground.emulator.restart),
         (0.35, "backfills started", lambda: errands.start_backfills(cast)),
         (0.45, "Postgres restarted", lambda: restart("postgres")),

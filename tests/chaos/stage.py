@@ -48,6 +48,7 @@ class Cast:
         for number in range(scenario.size.tenants + 1):
             tenant = cloud.register(name, settings={"requests_per_second": REQUESTS_PER_SECOND})
             cloud.sandbox.put(f"/shopify/{tenant.shop}/plan", json={"plan": "plus"}).raise_for_status()
+            cloud.sandbox.put(f"/shopify/{tenant.shop}/bulk", json={"looks": 1}).raise_for_status()
             lay_history(cloud.state, {shop_of(number): tenant.id}, scenario.stories[number])
             tenants.append(tenant)
         made = cls(cloud, scenario, tenants, withheld)

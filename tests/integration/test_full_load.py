@@ -364,3 +364,12 @@ def test_shop_without_anything_is_loaded_and_nothing_of_orders_is_marked(house: 
     assert (result["parents"], result["archived"], result["complete"]) == (0, 0, True)
     assert house.query("SELECT deleted_at FROM customers") == [{"deleted_at": None}]
     assert house.payloads.kept == {}
+
+
+def test_load_that_never_has_time_for_two_steps_still_comes_to_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message does a step before it hands the run on; one that hands it on as it was would do so for ever."""
+    monkeypatch.setattr(load, "ENOUGH", timedelta(days=1))
+    fill(house, 10)
+    assert load_all(house, product_batch_sync)["parents"] == 10

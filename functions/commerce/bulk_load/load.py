@@ -48,15 +48,17 @@ class Tools:
 
 
 def load_everything(tools: Tools) -> Loaded | Continuation:
-    """Go on from the last checkpoint to the end, or as far as the time allows."""
+    """Go on from the last checkpoint to the end, or as far as the time allows: a step at least, so that a message
+    never hands the run on as it was.
+    """
     progress: Progress = dict(tools.run.checkpoint or {"phase": "start"})
     while True:
-        if tools.run.time_left(tools.clock.now()) < ENOUGH:
-            return tools.run.continue_with(progress)
         ended = _PHASES[progress["phase"]](tools, progress)
         if ended is not None:
             return ended
         tools.run.save_checkpoint(progress)
+        if tools.run.time_left(tools.clock.now()) < ENOUGH:
+            return tools.run.continue_with(progress)
 
 
 def _start(tools: Tools, progress: Progress) -> None:

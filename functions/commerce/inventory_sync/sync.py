@@ -69,13 +69,13 @@ def compare_levels(
     progress = dict(run.checkpoint or _begin(db, catalogue, clock, full=full))
     run.save_checkpoint(progress)
     while progress["locations"]:
-        if run.time_left(clock.now()) < ENOUGH:
-            return run.continue_with(progress)
         location_id = progress["locations"][0]
         since = None if progress["since"] is None else parse_instant(progress["since"])
         page = catalogue.list_levels(location_id, updated_from=since, cursor=progress["cursor"])
         _take_page(run, db, page, location_id, threshold, progress)
         run.save_checkpoint(progress)
+        if run.time_left(clock.now()) < ENOUGH:
+            return run.continue_with(progress)
     return _end(run, db, progress)
 
 

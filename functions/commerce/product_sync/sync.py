@@ -78,8 +78,6 @@ def _go_on(
     """The pages behind the first; a rate limit or a crash resumes at the last page's cursor."""
     asked_at = parse_instant(progress["asked_at"])
     while progress["cursor"] is not None:
-        if run.time_left(clock.now()) < ENOUGH:
-            return run.continue_with(progress)
         page = catalogue.list_variants(product_id, progress["currency"], progress["cursor"])
         with db.begin() as tx:
             Products(tx).save_variants(page.variants, asked_at)
@@ -90,6 +88,8 @@ def _go_on(
             "variants": progress["variants"] + len(page.variants),
         }
         run.save_checkpoint(progress)
+        if run.time_left(clock.now()) < ENOUGH:
+            return run.continue_with(progress)
     with db.begin() as tx:
         updated_at = parse_instant(progress["updated_at"])
         Products(tx).prune_unseen_variants(product_id, run.id, updated_at, asked_at)
