@@ -182,7 +182,11 @@ def test_only_who_asks_for_the_payload_store_lists_and_deletes_and_only_below_it
     real: Application,
 ) -> None:
     asking = {task.id for task in real.registry if Need.PAYLOADS in task.needs}
-    assert asking == {"gdpr-request-process"}
+    assert asking == {
+        "commerce-customer-batch-sync",
+        "commerce-product-batch-sync",
+        "gdpr-request-process",
+    }
     for task in real.registry:
         statements = real.statements(NAMES.function(task.id))
         listing = [each for each in statements if "s3:ListBucket" in each["Action"]]
