@@ -165,3 +165,9 @@ def test_draft_may_change_and_a_paused_test_goes_on(page: Storefront) -> None:
     assert page.house.query("SELECT started_at FROM ab_tests") == [
         {"started_at": datetime(2026, 11, 1, tzinfo=UTC)}
     ]
+
+
+def test_end_of_a_test_that_nobody_saw_reports_nothing(page: Storefront) -> None:
+    page.start("hero")
+    report = page.run(decisions.handle_test_ended, {"test_id": "hero"})["report"]
+    assert (report["variants"], report["sample_ratio_p_value"]) == ([], 1.0)

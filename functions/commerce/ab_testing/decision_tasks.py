@@ -10,6 +10,7 @@ from commerce.ab_testing.guarding import check_ratio, evaluate
 from commerce.ab_testing.measuring import measure
 from commerce.ab_testing.model import AbTest, Measurement, Status, find_winner
 from commerce.ab_testing.payloads import Guarding, Schedule
+from commerce.ab_testing.reporting import FinalReport, final_report
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
 from commerce.ab_testing.summary import harmed, lived
@@ -38,6 +39,7 @@ class Ended:
     winner_variant_id: str | None
     corrected: int
     told: str
+    report: FinalReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Guarded:
 def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, clock: Clock) -> Ended:
     """Complete a test: nobody new is assigned, it is counted a last time, and what it showed names the winner.
 
-    A winner that a person names stands; else the numbers may name one, by the same rule as while it ran.
+    A winner that a person names stands; else the numbers may name one, by the same rule as while it ran. The result
+    holds the final report.
     """
     now = clock.now()
     with db.begin() as tx:
@@ -84,8 +87,9 @@ def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, 
             corrected = len(last_count)
             _look(tx, require_test(tx, payload.test_id), now)
         test = require_test(tx, payload.test_id)
+        report = final_report(test, Standings(tx).list_standings(test.id).get(test.id, []))
     told = tell(messenger, f"ab-ended:{test.id}", lived(test, "ended"))
-    return Ended(test.id, test.status, ended, test.winner_id, corrected, told)
+    return Ended(test.id, test.status, ended, test.winner_id, corrected, told, report)
 
 
 @task(

@@ -1,0 +1,84 @@
+"""A test's final report: every variant against the control, by every method, in the model's types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from commerce.ab_testing.model import AbTest, Metric, Mode, Standing
+from commerce.ab_testing.statistics.ratio import sample_ratio_mismatch
+from commerce.ab_testing.statistics.report import Analysis, analyse
+from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
+
+
+@dataclass(frozen=True, slots=True)
+class VariantReport:
+    """A variant's relative change against the control. ``interval`` is Bayesian, at the test's confidence, and
+    holds for the end alone; ``any_time`` holds at every look there was. ``adjusted_p_value`` is Holm's.
+    """
+
+    variant_id: str
+    visitors: int
+    uplift: float
+    interval: tuple[float, float]
+    chance_to_win: float
+    expected_loss: float
+    p_value: float
+    adjusted_p_value: float
+    any_time: tuple[float, float]
+    any_time_p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    """``sample_ratio_p_value`` is below 0.001 where the comparison cannot be trusted; 1 where weights moved."""
+
+    metric: str
+    sample_ratio_p_value: float
+    variants: list[VariantReport]
+
+
+def final_report(test: AbTest, standings: Sequence[Standing]) -> FinalReport:
+    """Compare what each variant has come to; one of which nothing can be said is left out."""
+    by_id = {standing.variant_id: standing for standing in standings}
+    samples = {variant_id: sample_of(test, standing) for variant_id, standing in by_id.items()}
+    control = samples.pop(test.control.id, None)
+    found = {} if control is None else analyse(control, samples, confidence=test.confidence)
+    variants = [_report(variant_id, samples[variant_id], each) for variant_id, each in found.items()]
+    return FinalReport(str(test.metric), _ratio(test, by_id), variants)
+
+
+def sample_of(test: AbTest, standing: Standing) -> Sample:
+    """A variant's sums as a mean with its variance. Who did a thing was there: visitors are no fewer."""
+    reached = standing.reached(test.goal)
+    visitors = max(standing.visitors, reached)
+    if test.metric is Metric.REVENUE:
+        return mean_of(visitors, standing.revenue_cents, standing.squares)
+    return proportion(visitors, reached)
+
+
+def _ratio(test: AbTest, standings: dict[str, Standing]) -> float:
+    """Visitors against the weights, where the weights stood still."""
+    if test.mode is not Mode.MANUAL:
+        return 1.0
+    weighed = [variant for variant in test.variants if variant.id in standings]
+    if not weighed:
+        return 1.0
+    return sample_ratio_mismatch(
+        [standings[variant.id].visitors for variant in weighed], [variant.weight for variant in weighed]
+    )
+
+
+def _report(variant_id: str, sample: Sample, found: Analysis) -> VariantReport:
+    return VariantReport(
+        variant_id=variant_id,
+        visitors=sample.size,
+        uplift=found.bayesian.uplift,
+        interval=found.bayesian.interval,
+        chance_to_win=found.bayesian.chance_to_win,
+        expected_loss=found.bayesian.expected_loss,
+        p_value=found.fixed_horizon.p_value,
+        adjusted_p_value=found.adjusted_p_value,
+        any_time=found.any_time.interval,
+        any_time_p_value=found.any_time.p_value,
+    )
