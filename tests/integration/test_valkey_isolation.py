@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,12 +16,18 @@ from infra.local.postgres import DatabaseUrls
 from tests.conftest import ROOT
 from tests.integration.harness import add_tenant, local_settings
 from tradewind.clock import SystemClock
+from tradewind.counters import EXPERIMENTS, ValkeyCounters
 from tradewind.errors import NotFoundError
 from tradewind.integrations.shopify.provider import ShopLimiter, ShopTokens
 from tradewind.integrations.transport import Transport
 from tradewind.ratelimit import RateLimiter, connect
 from tradewind.tenancy.database import Connections, Session
 from tradewind.tenancy.tenant import Tenant
+
+HOUR = datetime(2026, 11, 20, 10, tzinfo=UTC)
+SPEAKING_OF_PLACES = [
+    f"layers/shared/python/tradewind/integrations/{name}/provider.py" for name in ("resend", "slack")
+]
 
 
 @dataclass
@@ -94,5 +102,31 @@ def test_nothing_else_speaks_to_valkey() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if "ratelimit import" in path.read_text() and "connect" in path.read_text()
     }
-    provider = "layers/shared/python/tradewind/integrations/shopify/provider.py"
-    assert speaking == {provider, "functions/ingress/checkup.py"}
+    kernel = "layers/shared/python/tradewind"
+    providers = {f"{kernel}/integrations/{name}/provider.py" for name in ("resend", "shopify", "slack")}
+    assert speaking == {*providers, f"{kernel}/counters.py", "functions/ingress/checkup.py"}
+
+
+def test_counters_of_two_tenants_have_no_key_in_common(store: Any) -> None:
+    asked = []
+    for number in (1, 2):
+        tenant_id, watched = UUID(int=number), Watched(store)
+        counters = ValkeyCounters(watched, tenant_id, EXPERIMENTS)
+        counters.add(HOUR, {"views": number})
+        taken = counters.take(HOUR + timedelta(hours=1))
+        assert taken is not None
+        assert taken.amounts == {"views": number}
+        counters.drop(taken)
+        assert all(f"{{{tenant_id}}}" in key for key in watched.keys)
+        asked.append(watched.keys)
+    assert asked[0] & asked[1] == set()
+
+
+def test_places_of_mail_and_messages_carry_the_tenant_and_those_of_an_account_its_name() -> None:
+    """Tenants that share a Resend account share its pace, which is the one key without a tenant."""
+    text = "\n".join((ROOT / path).read_text() for path in SPEAKING_OF_PLACES)
+    assert set(re.findall(r'Window\(\s*f"([^"]+)"', text)) == {
+        "rate:{{tenant:{self._tenant.id}}}:emails",
+        "rate:{{resend:{account.name}}}:calls",
+        "rate:{{slack:{self._tenant.id}:{channel}}}:posts",
+    }
