@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics.metrics.model import (
     WEEK,
     Figures,
+    Period,
     change_percent,
     closed_days,
     closed_hours,
@@ -89,10 +91,8 @@ def hourly_metrics_rollup(
     payload: Hours, run: Run, tenant: Tenant, db: TenantDb, clock: Clock
 ) -> CountedPeriods:
     """Count the last full hour, and the one before it again: orders, revenue, customers, touchpoints by source."""
-    periods = closed_hours(moment_of(run, clock), tenant.zone, payload.hours)
-    with db.begin() as tx:
-        counted = Metrics(tx).save(periods, tenant.currency, default_model(tenant.settings))
-    return CountedPeriods([Counted.of(each) for each in counted])
+    periods = closed_hours(run.moment(clock), tenant.zone, payload.hours)
+    return CountedPeriods([Counted.of(each) for each in count(db, tenant, periods)])
 
 
 @task(
@@ -109,10 +109,8 @@ def aggregate_daily_metrics(
 
     Revenue, returns, customers, and the ten sources that brought the most.
     """
-    periods = closed_days(moment_of(run, clock), tenant.zone, payload.days, payload.last_day)
-    with db.begin() as tx:
-        counted = Metrics(tx).save(periods, tenant.currency, default_model(tenant.settings))
-    return CountedPeriods([Counted.of(each) for each in counted])
+    periods = closed_days(run.moment(clock), tenant.zone, payload.days, payload.last_day)
+    return CountedPeriods([Counted.of(each) for each in count(db, tenant, periods)])
 
 
 @task(
@@ -130,7 +128,7 @@ def weekly_metrics_summary(
 
     Where the week still lasts, west of UTC-8, the summary starts itself again at its end.
     """
-    now = moment_of(run, clock)
+    now = run.moment(clock)
     monday = payload.week_on or week_before(now)
     week = week_of(monday, tenant.zone)
     if week.closes_at > clock.now():
@@ -140,9 +138,14 @@ def weekly_metrics_summary(
         outbox.start(weekly_metrics_summary, Week(week_on=monday), key=monday.isoformat(), due_at=due_at)
         return WeekPostponed(monday, due_at)
     periods = [week_of(monday - WEEK, tenant.zone), week]
-    with db.begin() as tx:
-        before, counted = Metrics(tx).save(periods, tenant.currency, default_model(tenant.settings))
+    before, counted = count(db, tenant, periods)
     return summary_of(before, counted)
+
+
+def count(db: TenantDb, tenant: Tenant, periods: Sequence[Period]) -> list[Figures]:
+    """Count periods anew, in the tenant's currency and by its attribution model; the oldest first."""
+    with db.begin() as tx:
+        return Metrics(tx).save(periods, tenant.currency, default_model(tenant.settings))
 
 
 def summary_of(before: Figures, week: Figures) -> WeekSummary:
@@ -158,8 +161,3 @@ def summary_of(before: Figures, week: Figures) -> WeekSummary:
         net_sales_change_percent=change_percent(before.net_sales_cents, week.net_sales_cents),
         new_customers_change_percent=change_percent(before.new_customers, week.new_customers),
     )
-
-
-def moment_of(run: Run, clock: Clock) -> datetime:
-    """A scheduled run's slot (never now: a late run must close the same periods)."""
-    return run.accepted_at if run.source is Source.SCHEDULE else clock.now()

@@ -19,7 +19,6 @@ from commerce.ab_testing.telling import tell
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestEnded, AbTestStarted
 from tradewind.ports import Messenger
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tasks.task import task
@@ -145,7 +144,7 @@ def evaluate_guardrails(
 
     A finding counts once a day: who lets a test go on after it was paused is not overruled within the hour.
     """
-    now = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    now = run.moment(clock)
     with_ratio = now.hour == 0 if payload.sample_ratio is None else payload.sample_ratio
     with db.begin() as tx:
         standings = Standings(tx)

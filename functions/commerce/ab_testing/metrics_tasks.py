@@ -11,7 +11,6 @@ from commerce.ab_testing.repository import Metrics, Tests
 from tradewind.clock import Clock
 from tradewind.errors import NotFoundError
 from tradewind.ports import HotCounters
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import task
@@ -109,7 +108,7 @@ def nightly_reconciliation(
     The day before is counted too: events may come 48 hours late.
     """
     fold(db, counters, clock.now())
-    slot = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    slot = run.moment(clock)
     first, last = slot.date() - payload.days * DAY, slot.date() - DAY
     with db.begin() as tx:
         differences = rebuild(tx, first, last, clock.now(), "reconciliation")

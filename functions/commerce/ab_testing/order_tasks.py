@@ -11,7 +11,6 @@ from commerce.ab_testing.payloads import OrderLookBack, OrderToMatch
 from commerce.ab_testing.repository import Metrics, Tests
 from tradewind.clock import Clock
 from tradewind.errors import NotFoundError
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import task
@@ -53,7 +52,7 @@ class OrderReport:
 )
 def order_reconciliation(payload: OrderLookBack, run: Run, db: TenantDb, clock: Clock) -> Matched:
     """Turn orders of the last hours that no page told of into conversions, and settle those that changed."""
-    now = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    now = run.moment(clock)
     since = now - timedelta(hours=payload.look_back_hours)
     with db.begin() as tx:
         _reconcile(tx, since, now)

@@ -15,7 +15,6 @@ from commerce.ab_testing.summary import Point, daily, optimized, what
 from commerce.ab_testing.summary_repository import Measurements
 from tradewind.clock import Clock
 from tradewind.ports import Messenger, Note, Picture
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import task
@@ -49,7 +48,7 @@ def daily_metrics_summary(
     payload: LookBack, run: Run, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
 ) -> Told:
     """Post to Slack how the running tests stand, with what each variant is worth over the last days as a chart."""
-    now = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    now = run.moment(clock)
     with db.begin() as tx:
         tests = Tests(tx).list_live()
         standings = Standings(tx).list_standings()
@@ -78,7 +77,7 @@ def optimization_summary(
     payload: LookBack, run: Run, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
 ) -> Told:
     """Post to Slack what a day of optimization did: weights, estimated lift, convergence, what to do, and a chart."""
-    now = run.accepted_at if run.source is Source.SCHEDULE else clock.now()
+    now = run.moment(clock)
     since = now - timedelta(days=payload.days or 1)
     with db.begin() as tx:
         tests = [test for test in Tests(tx).list_live() if test.mode is not Mode.MANUAL]

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from commerce.collection_sync.model import MembershipChange
 from commerce.collection_sync.payloads import CollectionRef, CollectionSync
 from commerce.collection_sync.repository import Collections
+from commerce.product_sync.features import Off, find_off
 from commerce.product_sync.repository import Seen
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock, parse_instant
-from tradewind.contracts.shopify import features_of
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import task
@@ -32,13 +31,6 @@ class SyncedCollections:
     collections: int
     written: int
     deleted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Off:
-    """A schedule's run for a tenant whose feature flag is off."""
-
-    feature: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +69,9 @@ def collection_sync(
 
     A collection that Shopify does not have is marked and emptied; of all of them only after a whole reading.
     """
-    if run.source is Source.SCHEDULE and "products" not in features_of(tenant.settings):
-        return Off("products")
+    off = find_off("products", run, tenant)
+    if off is not None:
+        return off
     if payload.collection_id is None:
         return _sync_page(run, db, catalogue, clock, outbox)
     return _sync_one(payload.collection_id, payload.changed_at, db, catalogue, clock, outbox)

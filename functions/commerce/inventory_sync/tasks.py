@@ -9,10 +9,9 @@ from commerce.inventory_sync.model import threshold_of
 from commerce.inventory_sync.payloads import LevelBatch, LevelUpdate, SyncRequest
 from commerce.inventory_sync.repository import Stock
 from commerce.inventory_sync.sync import Compared, compare_levels, tell_low
+from commerce.product_sync.features import Off, find_off
 from tradewind.catalogue import Catalogue, InventoryLevel
 from tradewind.clock import Clock
-from tradewind.contracts.shopify import features_of
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import task
@@ -33,13 +32,6 @@ class UpdatedLevel:
     location_id: int
     state: str
     became_low: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Off:
-    """A schedule's run for a tenant whose feature flag is off."""
-
-    feature: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +94,9 @@ def inventory_batch_sync(
     payload: LevelBatch, run: Run, tenant: Tenant, db: TenantDb, catalogue: Catalogue, clock: Clock
 ) -> Compared | Off | Continuation:
     """Compare levels that have changed since the last comparison with Shopify's, repair ours, report differences."""
-    if run.source is Source.SCHEDULE and "inventory" not in features_of(tenant.settings):
-        return Off("inventory")
+    off = find_off("inventory", run, tenant)
+    if off is not None:
+        return off
     return compare_levels(run, db, catalogue, clock, threshold_of(tenant.settings), full=payload.full)
 
 

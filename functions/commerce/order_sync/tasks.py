@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.payloads import OrderBatch, OrderRef, Reconciliation
@@ -198,7 +198,7 @@ def order_reconciliation(
     outbox: Outbox,
 ) -> Reconciled:
     """Find orders that Shopify changed and we did not hear of, sync them, and restore lost webhook subscriptions."""
-    since = reference_time(run, clock)
+    since = run.moment(clock)
     found, compared = find_discrepancies(shopify, db, since, payload)
     for update, _ in found:
         ref = OrderRef(order_id=update.id, changed_at=update.updated_at)
@@ -209,8 +209,3 @@ def order_reconciliation(
             Orders(tx).save_discrepancies(found)
     kinds = [kind for _, kind in found]
     return Reconciled(compared, kinds.count("missing"), kinds.count("outdated"), restored)
-
-
-def reference_time(run: Run, clock: Clock) -> datetime:
-    """From when to look back: the slot of a scheduled run (never now: a late run must cover the same hours)."""
-    return run.accepted_at if run.source is Source.SCHEDULE else clock.now()

@@ -7,15 +7,14 @@ from datetime import timedelta
 
 from commerce.bulk_load.load import Tools, load_everything
 from commerce.bulk_load.model import Loaded
+from commerce.product_sync.features import Off, find_off
 from commerce.product_sync.model import is_whole
 from commerce.product_sync.payloads import ProductBatch, ProductRef, ProductSync, SyncRequest
 from commerce.product_sync.repository import Products, Waiting
 from commerce.product_sync.sync import SyncedProduct, delete, fetch_page, sync_one
 from tradewind.catalogue import BulkKind, Catalogue, ProductPage
 from tradewind.clock import Clock
-from tradewind.contracts.shopify import features_of
 from tradewind.ports import PayloadStore
-from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import task
@@ -35,13 +34,6 @@ class SyncedProducts:
     products: int
     written: int
     large: int
-
-
-@dataclass(frozen=True, slots=True)
-class Off:
-    """A schedule's run for a tenant whose feature flag is off."""
-
-    feature: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +99,9 @@ def product_batch_sync(  # noqa: PLR0913, PLR0917 - a task asks for what it need
 
     A crash resumes at the last page.
     """
-    if run.source is Source.SCHEDULE and "products" not in features_of(tenant.settings):
-        return Off("products")
+    off = find_off("products", run, tenant)
+    if off is not None:
+        return off
     if payload.full:
         tools = Tools(run, db, catalogue, payloads, clock, BulkKind.PRODUCTS, str(tenant.id))
         return load_everything(tools)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from tradewind.clock import Clock
 from tradewind.errors import TerminalError
 from tradewind.tasks.message import Lane, Message, Source, message_key, shard_of
 
@@ -101,6 +102,10 @@ class Run:
             record["outcome"] = "done"
         finally:
             record["seconds"] = round(time.monotonic() - begun, 4)
+
+    def moment(self, clock: Clock) -> datetime:
+        """What a run counts from: a scheduled one's slot (never now: a late run must cover the same time), else now."""
+        return self.accepted_at if self.source is Source.SCHEDULE else clock.now()
 
     def time_left(self, now: datetime) -> timedelta:
         return self.deadline - now
