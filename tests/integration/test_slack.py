@@ -26,10 +26,9 @@ from tradewind.errors import (
     ProviderUnavailableError,
     TradewindError,
 )
-from tradewind.integrations.slack import provider
 from tradewind.integrations.slack.provider import SlackMessenger
 from tradewind.ports import Note, Picture, Posted
-from tradewind.ratelimit import connect
+from tradewind.ratelimit import connect, connected
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
 from tradewind.tenancy.database import Session
 from tradewind.tenancy.tenant import Tenant
@@ -90,7 +89,7 @@ class Workspace:
 
 @pytest.fixture
 def slack(house: House, url: str, valkey: ValkeyServer) -> Workspace:
-    provider._valkey.cache_clear()
+    connected.cache_clear()
     built = Workspace(house, url, valkey.url)
     built.connect()
     return built

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
 from tradewind.errors import RetryableError
 from tradewind.ports import CounterSnapshot
-from tradewind.ratelimit import UNREACHABLE, Store, connect
+from tradewind.ratelimit import UNREACHABLE, Store, connected
 
 EXPERIMENTS = "ab"
 """The counters of A/B tests."""
@@ -122,7 +121,6 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-@cache
 def counter_store(url: str) -> Any:
     """The process's connection."""
-    return connect(url)
+    return connected(url)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Protocol
 
 from redis.cluster import RedisCluster
@@ -121,26 +122,27 @@ class RateLimiter:
 
     def take(self, buckets: Sequence[Bucket], *, fail_open: bool = False) -> None:
         """Take from all buckets or none. Sleeps for a short wait; raises RateLimitedError for a longer one."""
-        slept = timedelta()
-        while True:
+
+        def attempt() -> tuple[timedelta, str]:
             wait, at = self.try_take(buckets, fail_open=fail_open)
-            if not wait:
-                reached(Point.LIMIT_TAKEN)
-                return
-            if slept + wait > LONGEST_SLEEP:
-                raise RateLimitedError(buckets[at].key, wait)
-            slept += wait
-            self._sleep(wait.total_seconds())
+            return wait, buckets[at].key if wait else ""
+
+        self._wait_for(attempt)
+        reached(Point.LIMIT_TAKEN)
 
     def pass_window(self, window: Window, *, fail_open: bool = False) -> None:
         """Wait for a place in the window. Sleeps for a short wait; raises RateLimitedError for a longer one."""
+        self._wait_for(lambda: (self.try_pass(window, fail_open=fail_open), window.key))
+
+    def _wait_for(self, attempt: Callable[[], tuple[timedelta, str]]) -> None:
+        """Try until there is no wait; ``attempt`` tells it, and whose it is."""
         slept = timedelta()
         while True:
-            wait = self.try_pass(window, fail_open=fail_open)
+            wait, key = attempt()
             if not wait:
                 return
             if slept + wait > LONGEST_SLEEP:
-                raise RateLimitedError(window.key, wait)
+                raise RateLimitedError(key, wait)
             slept += wait
             self._sleep(wait.total_seconds())
 
@@ -201,3 +203,9 @@ def connect(url: str) -> RedisCluster:
         return RedisCluster.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
     except UNREACHABLE as error:
         raise RateLimitedError(f"limiter unreachable: {error}", _UNREACHABLE_WAIT) from error
+
+
+@cache
+def connected(url: str) -> RedisCluster:
+    """The process's client, whatever it is for."""
+    return connect(url)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import httpx
@@ -111,3 +112,9 @@ class Transport:
         reached(Point.PROVIDER_ANSWERED)
         names_in_lower_case = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, names_in_lower_case, response.content)
+
+
+@cache
+def shared_transport(timeout: timedelta) -> Transport:
+    """The process's pool, whatever provider it is for: connections are kept by their address."""
+    return Transport.open(timeout)

@@ -13,16 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
 from uuid import UUID
 
 from tradewind.errors import CredentialsRejectedError, MisconfiguredError, NotFoundError, QuotaExceededError
 from tradewind.integrations.resend.answers import DAILY_QUOTA
 from tradewind.integrations.resend.client import ResendClient
-from tradewind.integrations.transport import Transport
+from tradewind.integrations.transport import shared_transport
 from tradewind.loglines import count_line, log_line
 from tradewind.ports import Email, EmailOutcome
-from tradewind.ratelimit import RateLimiter, Window, connect
+from tradewind.ratelimit import RateLimiter, Window, connected
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
@@ -34,16 +33,6 @@ MOST = 50
 SECOND = 1.05
 """A second at the provider's end: calls that are a second apart here may arrive a little closer there."""
 _ACCOUNT_LIFE = timedelta(seconds=60)
-
-
-@cache
-def _valkey(url: str) -> Any:
-    return connect(url)
-
-
-@cache
-def _transport(timeout: timedelta) -> Transport:
-    return Transport.open(timeout)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,7 +78,7 @@ class ResendEmailSender:
         account = self._account()
         client = ResendClient(
             self._settings.resend_url,
-            _transport(self._settings.provider_timeout).bound_to(self._session.settle),
+            shared_transport(self._settings.provider_timeout).bound_to(self._session.settle),
             lambda: account.api_key,
             self._pacer(account),
         )
@@ -100,7 +89,7 @@ class ResendEmailSender:
         """Waits for the tenant's place, then for the account's, last so that nothing comes between it and the call."""
         if self._settings.redis_url is None:
             raise MisconfiguredError("TRADEWIND_REDIS_URL is not set; provider limits need Valkey")
-        limiter = RateLimiter(_valkey(self._settings.redis_url))
+        limiter = RateLimiter(connected(self._settings.redis_url))
         length = timedelta(seconds=self.most / self._settings.tenant_emails_per_second * SECOND)
         own = Window(f"rate:{{tenant:{self._tenant.id}}}:emails", 1, length)
         calls = Window(f"rate:{{resend:{account.name}}}:calls", 1, self._settings.resend_call_spacing)

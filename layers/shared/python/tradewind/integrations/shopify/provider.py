@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +17,8 @@ from tradewind.integrations.shopify.catalogue_client import CatalogueClient
 from tradewind.integrations.shopify.client import ShopifyClient
 from tradewind.integrations.shopify.discounts import ShopifyDiscountCodes
 from tradewind.integrations.shopify.oauth import refresh_access_token
-from tradewind.integrations.transport import Transport
-from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, Window, connect
+from tradewind.integrations.transport import Transport, shared_transport
+from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, Window, connected
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import Label, TenantCredentials
@@ -36,16 +35,6 @@ _LOCK_MS = 10_000
 _POLL = timedelta(seconds=1)
 """Whoever finds the lock taken comes back after it, and counts no attempt: its holder may have died."""
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-
-
-@cache
-def _valkey(url: str) -> Any:
-    return connect(url)
-
-
-@cache
-def _transport(timeout: timedelta) -> Transport:
-    return Transport.open(timeout)
 
 
 def shopify(scope: Scope) -> ShopifyClient:
@@ -77,15 +66,15 @@ def _access(settings: Settings, tenant: Tenant, session: Session, clock: Clock) 
         raise MisconfiguredError(f"tenant {tenant.slug} has no installed Shopify shop")
     if settings.redis_url is None:
         raise MisconfiguredError("TRADEWIND_REDIS_URL is not set; provider limits need Valkey")
-    transport = _transport(settings.provider_timeout).bound_to(session.settle)
-    limiter = RateLimiter(_valkey(settings.redis_url))
+    transport = shared_transport(settings.provider_timeout).bound_to(session.settle)
+    limiter = RateLimiter(connected(settings.redis_url))
     return {
         "shop": tenant.shop_domain,
         "base_url": settings.shopify_url.format(shop=tenant.shop_domain),
         "api_version": settings.shopify_api_version,
         "transport": transport,
         "limiter": ShopLimiter(limiter, tenant, settings.tenant_requests_per_second, session.settle),
-        "tokens": ShopTokens(settings, tenant, session, transport, clock, _valkey(settings.redis_url)),
+        "tokens": ShopTokens(settings, tenant, session, transport, clock, connected(settings.redis_url)),
     }
 
 

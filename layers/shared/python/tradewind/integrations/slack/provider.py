@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
-from typing import Any
 
 from tradewind.errors import CredentialsRejectedError, MisconfiguredError, NotFoundError
 from tradewind.integrations.slack.answers import PROVIDER
 from tradewind.integrations.slack.client import SlackClient
-from tradewind.integrations.transport import Transport
+from tradewind.integrations.transport import shared_transport
 from tradewind.ports import Note, Posted
-from tradewind.ratelimit import RateLimiter, Window, connect
+from tradewind.ratelimit import RateLimiter, Window, connected
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
@@ -33,16 +31,6 @@ _MARK = """
 UPDATE sent_messages SET state = 'sent', external_id = %(external_id)s, sent_at = clock_timestamp()
 WHERE provider = %(provider)s AND key = %(key)s
 """
-
-
-@cache
-def _valkey(url: str) -> Any:
-    return connect(url)
-
-
-@cache
-def _transport(timeout: timedelta) -> Transport:
-    return Transport.open(timeout)
 
 
 def messenger(scope: Scope) -> SlackMessenger:
@@ -65,7 +53,7 @@ class SlackMessenger:
         if account is None:
             return Posted.NOT_CONNECTED
         token, channel = account
-        transport = _transport(self._settings.provider_timeout).bound_to(self._session.settle)
+        transport = shared_transport(self._settings.provider_timeout).bound_to(self._session.settle)
         client = SlackClient(self._settings.slack_url, transport, token, channel)
         sent = self._once(key, channel, lambda claimed: self._text(client, key, note, claimed))
         if note.picture is not None:
@@ -105,7 +93,7 @@ class SlackMessenger:
         if self._settings.redis_url is None:
             raise MisconfiguredError("TRADEWIND_REDIS_URL is not set; provider limits need Valkey")
         window = Window(f"rate:{{slack:{self._tenant.id}:{channel}}}:posts", 1, BETWEEN_POSTS)
-        RateLimiter(_valkey(self._settings.redis_url)).pass_window(window)
+        RateLimiter(connected(self._settings.redis_url)).pass_window(window)
 
     def _account(self) -> tuple[str, str] | None:
         credentials = TenantCredentials(self._tenant.id, self._vault)
