@@ -90,32 +90,38 @@ def _above(sample: Sample, level: float) -> float:
     return float(ndtr(-(sample.mean - level) / math.sqrt(level * (1 - level) / sample.size)))
 
 
-def check_ratio(test: AbTest, standings: Sequence[Standing]) -> list[Finding]:
-    """Whether visitors came by the weights: a warning, and where chance is out of the question a stop to look.
-
-    Only where weights stand still: a bandit's change by themselves.
-    """
+def ratio_p_value(test: AbTest, standings: Sequence[Standing]) -> float:
+    """How likely chance alone brings visitors as far from the weights; 1 where a bandit has moved the weights."""
     if test.mode is not Mode.MANUAL:
-        return []
+        return 1.0
     weights = {variant.id: variant.weight for variant in test.variants}
-    shares = [weights[standing.variant_id] for standing in standings]
-    visitors = [standing.visitors for standing in standings]
-    p_value = sample_ratio_mismatch(visitors, shares)
+    return sample_ratio_mismatch(
+        [standing.visitors for standing in standings],
+        [weights[standing.variant_id] for standing in standings],
+    )
+
+
+def check_ratio(test: AbTest, standings: Sequence[Standing]) -> list[Finding]:
+    """Whether visitors came by the weights: a warning, and where chance is out of the question a stop to look."""
+    p_value = ratio_p_value(test, standings)
     verdict = judge(p_value)
     if verdict is Mismatch.NONE:
         return []
-    expected = sum(visitors) * shares[0] / max(1, sum(shares))
+    first, weights = standings[0], {variant.id: variant.weight for variant in test.variants}
+    visitors = sum(standing.visitors for standing in standings)
+    whole = sum(weights[standing.variant_id] for standing in standings)
+    expected = visitors * weights[first.variant_id] / max(1, whole)
     critical = verdict is Mismatch.CRITICAL
     return [
         Finding(
             test.id,
             "sample_ratio",
             "visitors",
-            standings[0].variant_id,
+            first.variant_id,
             "critical" if critical else "warning",
             "pause" if critical else "warn",
             expected,
-            visitors[0],
+            first.visitors,
             p_value,
         )
     ]

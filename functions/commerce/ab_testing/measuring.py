@@ -23,16 +23,15 @@ ALGORITHMS = {Mode.MAB: Algorithm.EPSILON_GREEDY, Mode.THOMPSON: Algorithm.THOMP
 
 
 def arms_of(test: AbTest, standings: Sequence[Standing]) -> list[Arm]:
-    """The variants as arms, by the test's metric and goal. Who did a thing was there: visitors are no fewer."""
+    """The variants as arms, by the test's metric and goal."""
     arms = []
     for standing in standings:
-        reached = standing.reached(test.goal)
-        visitors = max(standing.visitors, reached)
+        visitors = standing.present(test.goal)
         if test.metric is Metric.REVENUE:
             cents = float(standing.revenue_cents)
             arms.append(Arm(visitors, standing.purchasers, cents, standing.squares, Kind.MEAN))
         else:
-            arms.append(Arm(visitors, reached))
+            arms.append(Arm(visitors, standing.reached(test.goal)))
     return arms
 
 

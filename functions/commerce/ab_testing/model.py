@@ -126,6 +126,10 @@ class Standing:
             Goal.PURCHASE: self.purchasers,
         }[goal]
 
+    def present(self, goal: Goal) -> int:
+        """Visitors of whom we know. Who did what the test is for was there: they are no fewer."""
+        return max(self.visitors, self.reached(goal))
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

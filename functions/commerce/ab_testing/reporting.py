@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from commerce.ab_testing.model import AbTest, Metric, Mode, Standing
-from commerce.ab_testing.statistics.ratio import sample_ratio_mismatch
+from commerce.ab_testing.guarding import ratio_p_value
+from commerce.ab_testing.model import AbTest, Metric, Standing
 from commerce.ab_testing.statistics.report import Analysis, analyse
 from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
 
@@ -40,33 +40,19 @@ class FinalReport:
 
 def final_report(test: AbTest, standings: Sequence[Standing]) -> FinalReport:
     """Compare what each variant has come to; one of which nothing can be said is left out."""
-    by_id = {standing.variant_id: standing for standing in standings}
-    samples = {variant_id: sample_of(test, standing) for variant_id, standing in by_id.items()}
+    samples = {standing.variant_id: sample_of(test, standing) for standing in standings}
     control = samples.pop(test.control.id, None)
     found = {} if control is None else analyse(control, samples, confidence=test.confidence)
     variants = [_report(variant_id, samples[variant_id], each) for variant_id, each in found.items()]
-    return FinalReport(str(test.metric), _ratio(test, by_id), variants)
+    return FinalReport(str(test.metric), ratio_p_value(test, standings), variants)
 
 
 def sample_of(test: AbTest, standing: Standing) -> Sample:
-    """A variant's sums as a mean with its variance. Who did a thing was there: visitors are no fewer."""
-    reached = standing.reached(test.goal)
-    visitors = max(standing.visitors, reached)
+    """A variant's sums as a mean with its variance."""
+    visitors = standing.present(test.goal)
     if test.metric is Metric.REVENUE:
         return mean_of(visitors, standing.revenue_cents, standing.squares)
-    return proportion(visitors, reached)
-
-
-def _ratio(test: AbTest, standings: dict[str, Standing]) -> float:
-    """Visitors against the weights, where the weights stood still."""
-    if test.mode is not Mode.MANUAL:
-        return 1.0
-    weighed = [variant for variant in test.variants if variant.id in standings]
-    if not weighed:
-        return 1.0
-    return sample_ratio_mismatch(
-        [standings[variant.id].visitors for variant in weighed], [variant.weight for variant in weighed]
-    )
+    return proportion(visitors, standing.reached(test.goal))
 
 
 def _report(variant_id: str, sample: Sample, found: Analysis) -> VariantReport:
