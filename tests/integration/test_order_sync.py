@@ -6,6 +6,7 @@ from commerce.order_events.tasks import handle_order_cancelled, handle_refund_cr
 from commerce.order_sync.tasks import order_commission, sync_order
 from tests.fakes import NOON, a_refund, an_order
 from tests.integration.harness import House
+from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Dead, Done
 
 
@@ -45,6 +46,37 @@ def test_new_order_runs_through_the_chain(house: House) -> None:
         ("commerce-order-review-email", "succeeded"),
         ("commerce-sync-order", "succeeded"),
     ]
+
+
+CONVERTED = (
+    "SELECT event_id, correlation_id, convert_from(body, 'UTF8')::jsonb AS body FROM webhook_inbox"
+    " WHERE topic = 'order.converted'"
+)
+
+
+def test_conversion_is_told_once_whatever_tells_of_its_order(house: House) -> None:
+    house.shopify.put(an_order())
+    house.run(order_created, body(), cause="hook-1")
+    house.shopify.put(an_order(updated_at=NOON + timedelta(minutes=1), tags=("vip",)))
+    house.run(sync_order, body(at="2026-11-20T12:01:00Z"), cause="hook-2")
+    assert house.query(CONVERTED) == [
+        {"event_id": "order.converted:1001", "correlation_id": "hook-1", "body": {"order_id": 1001}}
+    ]
+
+
+def test_backfilled_order_is_told_to_nobody(house: House) -> None:
+    house.shopify.put(an_order())
+    house.run(sync_order, body(), source=Source.BACKFILL)
+    assert house.query("SELECT shopify_order_id FROM attribution_conversions") == [{"shopify_order_id": 1001}]
+    assert house.query(CONVERTED) == []
+
+
+def test_backfilled_order_is_told_with_its_first_webhook(house: House) -> None:
+    house.shopify.put(an_order())
+    house.run(sync_order, body(), source=Source.BACKFILL)
+    house.shopify.put(an_order(updated_at=NOON + timedelta(minutes=1), tags=("vip",)))
+    house.run(sync_order, body(at="2026-11-20T12:01:00Z"), cause="hook-2")
+    assert [row["correlation_id"] for row in house.query(CONVERTED)] == ["hook-2"]
 
 
 def test_commission_matches_code_whatever_its_case_and_shrinks_with_refunds(house: House) -> None:

@@ -47,6 +47,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
     """A value for each parameter: bolt's ids where it is an id, anything that fits where it is not."""
     known: dict[str, Any] = {
         "order_ids": [THEIRS],
+        "told_ids": [THEIRS],
         "touchpoint_ids": [UUID(int=1000 + THEIRS)],
         "owners": [f"text-{THEIRS}"],
         "look_back": timedelta(days=900),

@@ -183,19 +183,23 @@ ORDER BY o.shopify_order_id, t.occurred_at, t.touchpoint_id;
 
 -- save_conversions --
 -- One conversion an order, with every model's credits; recalculation overwrites, and a touch that no longer counts loses
--- its rows. Credits that stand already are not written again.
-WITH saved AS (
-    INSERT INTO attribution_conversions (shopify_order_id, visitor_id, shopify_customer_id, revenue_cents,
-        gross_revenue_cents, currency, first_purchase, touchpoints, status, converted_at)
+-- its rows. Credits that stand already are not written again. Of told_ids those come back that are told for the first time.
+WITH told AS (
+    SELECT shopify_order_id FROM attribution_conversions WHERE shopify_order_id = ANY (%(told_ids)s) AND told
+), saved AS (
+    INSERT INTO attribution_conversions AS c (shopify_order_id, visitor_id, shopify_customer_id, revenue_cents,
+        gross_revenue_cents, currency, first_purchase, touchpoints, status, told, converted_at)
     SELECT r.shopify_order_id, r.visitor_id, r.shopify_customer_id, r.revenue_cents, r.gross_revenue_cents, r.currency,
-           r.first_purchase, r.touchpoints, r.status, r.converted_at
+           r.first_purchase, r.touchpoints, r.status, r.shopify_order_id = ANY (%(told_ids)s), r.converted_at
     FROM jsonb_populate_recordset(NULL::attribution_conversions, %(conversions)s) r
     ORDER BY r.shopify_order_id
     ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
         visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id,
         revenue_cents = excluded.revenue_cents, gross_revenue_cents = excluded.gross_revenue_cents,
         currency = excluded.currency, first_purchase = excluded.first_purchase, touchpoints = excluded.touchpoints,
-        status = excluded.status, converted_at = excluded.converted_at, calculated_at = now()
+        status = excluded.status, told = c.told OR excluded.told, converted_at = excluded.converted_at,
+        calculated_at = now()
+    RETURNING c.shopify_order_id
 ), wanted AS (
     SELECT * FROM jsonb_populate_recordset(NULL::attribution_results, %(results)s)
 ), gone AS (
@@ -203,7 +207,7 @@ WITH saved AS (
     WHERE a.shopify_order_id = ANY (%(order_ids)s)
       AND NOT EXISTS (SELECT FROM wanted w WHERE w.shopify_order_id = a.shopify_order_id
                         AND w.touchpoint_id = a.touchpoint_id AND w.model = a.model AND w.window_days = a.window_days)
-)
+), credited AS (
 INSERT INTO attribution_results AS a (shopify_order_id, touchpoint_id, model, window_days, position, channel, credit,
                                       revenue_cents)
 SELECT w.shopify_order_id, w.touchpoint_id, w.model, w.window_days, w.position, w.channel, w.credit, w.revenue_cents
@@ -212,7 +216,11 @@ ON CONFLICT (tenant_id, shopify_order_id, touchpoint_id, model, window_days) DO 
     position = excluded.position, channel = excluded.channel, credit = excluded.credit,
     revenue_cents = excluded.revenue_cents
 WHERE (a.position, a.channel, a.credit, a.revenue_cents)
-      IS DISTINCT FROM (excluded.position, excluded.channel, excluded.credit, excluded.revenue_cents);
+      IS DISTINCT FROM (excluded.position, excluded.channel, excluded.credit, excluded.revenue_cents)
+)
+SELECT shopify_order_id FROM saved
+WHERE shopify_order_id = ANY (%(told_ids)s) AND shopify_order_id NOT IN (SELECT shopify_order_id FROM told)
+ORDER BY shopify_order_id;
 
 -- delete_conversions --
 -- Of orders that have not, or no longer, what makes a conversion.

@@ -166,15 +166,18 @@ class Journeys:
                 journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
         return journeys
 
-    def save_conversions(self, conversions: Sequence[Conversion]) -> None:
-        self._tx.execute(
+    def save_conversions(self, conversions: Sequence[Conversion], told_ids: Sequence[int] = ()) -> list[int]:
+        """Write conversions with their credits; those of ``told_ids`` come back that were not told before."""
+        new = self._tx.fetch_all(
             QUERIES["save_conversions"],
             {
                 "conversions": _json(map(_conversion_row, conversions)),
                 "results": _json(row for each in conversions for row in _result_rows(each)),
                 "order_ids": [each.order.order_id for each in conversions],
+                "told_ids": list(told_ids),
             },
         )
+        return [row["shopify_order_id"] for row in new]
 
     def delete_conversions(self, order_ids: Sequence[int]) -> None:
         self._tx.execute(QUERIES["delete_conversions"], {"order_ids": list(order_ids)})

@@ -26,6 +26,8 @@ from commerce.order_sync.commission import (
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.repository import Commissions, Journeys, Orders, ReviewEmails
 from commerce.order_sync.review_email import ReviewEmail, ReviewSettings, may_insert, plan_review_email
+from tradewind.contracts.orders import OrderConverted
+from tradewind.tasks.events import Told, publish
 from tradewind.tenancy.database import Transaction
 
 
@@ -65,24 +67,34 @@ def settle_all(
     now: datetime,
     *,
     backfill: bool = False,
+    correlation_id: str | None = None,
 ) -> list[Attributed]:
     """All three, in the order in which their locks are always taken; returns what the first has done."""
-    attributed = settle_attribution(tx, orders, settings)
+    told_under = None if backfill else correlation_id
+    attributed = settle_attribution(tx, orders, settings, told_under)
     settle_commission(tx, orders, settings)
     settle_review_email(tx, orders, settings, now, backfill=backfill)
     return attributed
 
 
 def settle_attribution(
-    tx: Transaction, orders: Sequence[OrderState], settings: Mapping[str, Any]
+    tx: Transaction, orders: Sequence[OrderState], settings: Mapping[str, Any], correlation_id: str | None
 ) -> list[Attributed]:
-    """Recompute orders' conversions, and the later ones that their own touches or their being earlier change."""
+    """Recompute orders' conversions, and the later ones that their own touches or their being earlier change.
+
+    Orders' conversions are told once as ``order.converted``, under ``correlation_id``; without one nobody is told.
+    """
     journeys = Journeys(tx)
     journeys.lock(orders)
     own = [(order, touch) for order in orders if (touch := own_touch(order)) is not None]
     changed = journeys.save_own_touches(own)
     later = journeys.list_later_orders([order.order_id for order in orders], changed, WINDOW)
-    touches = _save_conversions(journeys, [*orders, *later], AttributionSettings.of(settings))
+    numbers = AttributionSettings.of(settings)
+    tell = [order.order_id for order in orders if correlation_id is not None]
+    touches, new = _save_conversions(journeys, [*orders, *later], numbers, tell)
+    if correlation_id is not None:
+        told = [Told("order.converted", str(number), OrderConverted(order_id=number)) for number in new]
+        publish(tx, correlation_id, told)
     return [
         Attributed(order.order_id, order.remaining_cents, touches.get(order.order_id, 0), len(later))
         for order in orders
@@ -90,19 +102,22 @@ def settle_attribution(
 
 
 def _save_conversions(
-    journeys: Journeys, orders: Sequence[OrderState], numbers: AttributionSettings
-) -> dict[int, int]:
-    """Write each order's conversion, delete that of what is none; how many touches each has, by its id."""
+    journeys: Journeys, orders: Sequence[OrderState], numbers: AttributionSettings, tell: Sequence[int]
+) -> tuple[dict[int, int], list[int]]:
+    """Write each order's conversion, delete that of what is none.
+
+    Returns how many touches each has, by its id, and those of ``tell`` that are told for the first time.
+    """
     none = [order.order_id for order in orders if not is_conversion(order)]
     if none:
         journeys.delete_conversions(none)
     converted = [order for order in orders if is_conversion(order)]
     if not converted:
-        return {}
+        return {}, []
     found = journeys.list_journeys([order.order_id for order in converted], WINDOW)
     conversions = [convert(order, found[order.order_id], numbers) for order in converted]
-    journeys.save_conversions(conversions)
-    return {conversion.order.order_id: conversion.touches for conversion in conversions}
+    new = journeys.save_conversions(conversions, tell)
+    return {conversion.order.order_id: conversion.touches for conversion in conversions}, new
 
 
 def settle_commission(

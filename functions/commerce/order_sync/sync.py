@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeGuard
 
 from pydantic import ValidationError
@@ -122,6 +123,7 @@ def sync_and_settle(
     if contains(stored, event_at):
         return stored, None
     backfill = run.source is Source.BACKFILL
+    settle = partial(settle_all, backfill=backfill, correlation_id=run.correlation_id)
     delivered = None if stored is None else take_delivered(run, stored, order_id)
     if stored is not None and delivered is not None:
         if is_same(stored, delivered):
@@ -130,12 +132,12 @@ def sync_and_settle(
             with db.begin() as tx:
                 present = save_delivered(run, tx, tenant, delivered)
                 if present is not None:
-                    [settled] = settle_all(tx, [present], tenant.settings, clock.now(), backfill=backfill)
+                    [settled] = settle(tx, [present], tenant.settings, clock.now())
                     return present, settled
     order = fetch_present(shopify, run, order_id, event_at)
     with db.begin() as tx:
         state = save(run, tx, tenant, order)
-        [settled] = settle_all(tx, [state], tenant.settings, clock.now(), backfill=backfill)
+        [settled] = settle(tx, [state], tenant.settings, clock.now())
         return state, settled
 
 

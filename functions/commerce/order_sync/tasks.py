@@ -109,7 +109,9 @@ def order_attribution(
         if settled is not None:
             return settled
     with db.begin() as tx:
-        [settled] = settle_attribution(tx, [lock_stored(tx, payload.order_id)], tenant.settings)
+        order = lock_stored(tx, payload.order_id)
+        told_under = None if run.source is Source.BACKFILL else run.correlation_id
+        [settled] = settle_attribution(tx, [order], tenant.settings, told_under)
         return settled
 
 

@@ -18,6 +18,7 @@ from tradewind.contracts.catalogue import (
     ProductSyncRequested,
     SegmentsChanged,
 )
+from tradewind.contracts.orders import OrderConverted
 from tradewind.contracts.reviews import ReviewEmailQueued, ReviewEmailSent
 from tradewind.contracts.touchpoints import TouchpointRecorded
 
@@ -28,6 +29,7 @@ EVENTS: Mapping[str, type[BaseModel]] = {
     "customer.created": CustomerChanged,
     "customer.updated": CustomerChanged,
     "inventory.sync": InventorySyncRequested,
+    "order.converted": OrderConverted,
     "product.sync": ProductSyncRequested,
     "review.email.queued": ReviewEmailQueued,
     "review.email.sent": ReviewEmailSent,

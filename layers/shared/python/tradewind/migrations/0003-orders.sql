@@ -149,6 +149,7 @@ CREATE INDEX touchpoints_by_order ON attribution_touchpoints (tenant_id, shopify
     WHERE shopify_order_id IS NOT NULL;
 CALL protect('attribution_touchpoints');
 
+-- told: that the order has become a conversion was told as order.converted.
 CREATE TABLE attribution_conversions (
     tenant_id uuid NOT NULL DEFAULT current_tenant(),
     shopify_order_id bigint NOT NULL,
@@ -160,6 +161,7 @@ CREATE TABLE attribution_conversions (
     first_purchase boolean NOT NULL,
     touchpoints integer NOT NULL,
     status text NOT NULL CHECK (status IN ('attributed', 'unattributed')),
+    told boolean NOT NULL DEFAULT false,
     converted_at timestamptz NOT NULL,
     calculated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, shopify_order_id),
