@@ -19,6 +19,10 @@ from analytics.metrics.model import (
 )
 from analytics.metrics.payloads import Days, Hours, Week
 from analytics.metrics.repository import Metrics
+from analytics.profit_and_loss.payloads import StatementRequest
+from analytics.profit_and_loss.periods import span_of_day
+from analytics.profit_and_loss.repository import Books
+from analytics.profit_and_loss.tasks import close_days, generate_pl_statement
 from tradewind.clock import Clock
 from tradewind.errors import InvalidPayloadError
 from tradewind.tasks.message import Source
@@ -101,16 +105,21 @@ def hourly_metrics_rollup(
     each_tenant=True,
     retry=METRICS,
     cap=1,
+    starts=("analytics-generate-pl-statement",),
 )
 def aggregate_daily_metrics(
-    payload: Days, run: Run, tenant: Tenant, db: TenantDb, clock: Clock
+    payload: Days, run: Run, tenant: Tenant, db: TenantDb, clock: Clock, outbox: Outbox
 ) -> CountedPeriods:
     """Close the tenant's last completed local day, and the two before it again.
 
-    Revenue, returns, customers, and the ten sources that brought the most.
+    Revenue, returns, customers, profit, and the ten sources that brought the most. Then the month's statement is made.
     """
     periods = closed_days(run.moment(clock), tenant.zone, payload.days, payload.last_day)
-    return CountedPeriods([Counted.of(each) for each in count(db, tenant, periods)])
+    counted = CountedPeriods([Counted.of(each) for each in count(db, tenant, periods)])
+    with db.begin() as tx:
+        close_days(Books(tx), [span_of_day(each) for each in periods], tenant.currency)
+    outbox.start(generate_pl_statement, StatementRequest(), key="month")
+    return counted
 
 
 @task(

@@ -173,6 +173,7 @@ def _order_row(order: ShopifyOrder) -> dict[str, Any]:
         "fulfillment_status": order.fulfillment_status,
         "status": status_of(order),
         "test": order.test,
+        "weight_grams": order.weight_grams,
         "tags": list(order.tags),
         "discount_codes": list(order.discount_codes),
         "attributes": dict(order.attributes),

@@ -12,12 +12,12 @@ SELECT * FROM orders WHERE shopify_order_id = ANY (%(order_ids)s) ORDER BY shopi
 INSERT INTO orders AS o (
     shopify_order_id, order_number, shopify_customer_id, email, currency, gross_cents, discount_cents, net_cents,
     shipping_cents, tax_cents, total_cents, refunded_cents, refunded_net_cents, financial_status, fulfillment_status,
-    status, test, tags, discount_codes, attributes, visitor_id, landing_page, referrer_url, utm, visited_at,
+    status, test, weight_grams, tags, discount_codes, attributes, visitor_id, landing_page, referrer_url, utm, visited_at,
     cancel_reason, placed_at, fulfilled_at, delivered_at, cancelled_at, shopify_updated_at, content_hash)
 SELECT
     r.shopify_order_id, r.order_number, r.shopify_customer_id, r.email, r.currency, r.gross_cents, r.discount_cents,
     r.net_cents, r.shipping_cents, r.tax_cents, r.total_cents, r.refunded_cents, r.refunded_net_cents,
-    r.financial_status, r.fulfillment_status, r.status, r.test, r.tags, r.discount_codes, r.attributes, r.visitor_id,
+    r.financial_status, r.fulfillment_status, r.status, r.test, r.weight_grams, r.tags, r.discount_codes, r.attributes, r.visitor_id,
     r.landing_page, r.referrer_url, r.utm, r.visited_at, r.cancel_reason, r.placed_at, r.fulfilled_at, r.delivered_at,
     r.cancelled_at, r.shopify_updated_at, r.content_hash
 FROM jsonb_populate_recordset(NULL::orders, %(orders)s) r
@@ -29,7 +29,7 @@ ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
     total_cents = excluded.total_cents, refunded_cents = excluded.refunded_cents,
     refunded_net_cents = excluded.refunded_net_cents, financial_status = excluded.financial_status,
     fulfillment_status = excluded.fulfillment_status, status = excluded.status, test = excluded.test,
-    tags = excluded.tags, discount_codes = excluded.discount_codes, attributes = excluded.attributes,
+    weight_grams = excluded.weight_grams, tags = excluded.tags, discount_codes = excluded.discount_codes, attributes = excluded.attributes,
     visitor_id = excluded.visitor_id, landing_page = excluded.landing_page, referrer_url = excluded.referrer_url,
     utm = excluded.utm, visited_at = excluded.visited_at, cancel_reason = excluded.cancel_reason,
     placed_at = excluded.placed_at, fulfilled_at = excluded.fulfilled_at, delivered_at = excluded.delivered_at,

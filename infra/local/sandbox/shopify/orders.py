@@ -81,6 +81,7 @@ def _sums(order: Rest, currency: str, refunded: Decimal) -> Node:
         "totalShippingPriceSet": _shipping(order, currency),
         "totalTaxSet": _bag(order.get("total_tax"), currency, "total_tax"),
         "totalRefundedSet": _bag(refunded, currency, "refunds"),
+        "totalWeight": None if order.get("total_weight") is None else str(order["total_weight"]),
     }
 
 

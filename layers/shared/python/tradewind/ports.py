@@ -105,6 +105,7 @@ class ShopifyOrder:
     cancel_reason: str | None = None
     email: str | None = None
     test: bool = False
+    weight_grams: int | None = None
     tags: tuple[str, ...] = ()
     discount_codes: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)

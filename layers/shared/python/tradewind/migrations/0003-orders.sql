@@ -36,6 +36,7 @@ CREATE TABLE orders (
     fulfillment_status text,
     status text NOT NULL CHECK (status IN ('open', 'cancelled', 'refunded')),
     test boolean NOT NULL DEFAULT false,
+    weight_grams bigint,
     tags text[] NOT NULL DEFAULT '{}',
     discount_codes text[] NOT NULL DEFAULT '{}',
     attributes jsonb NOT NULL DEFAULT '{}',

@@ -286,6 +286,7 @@ class Order(Identified):
     total_discounts_set: MoneyBag | None = None
     total_shipping_price_set: MoneyBag
     total_tax_set: MoneyBag | None = None
+    total_weight: int | None = None
     custom_attributes: tuple[Attribute, ...] = ()
     customer: Customer | None = None
     customer_journey_summary: Journey | None = None
@@ -328,6 +329,7 @@ class Order(Identified):
             cancel_reason=_lower(self.cancel_reason),
             email=self.email or None,
             test=self.test,
+            weight_grams=self.total_weight,
             tags=self.tags,
             discount_codes=self.discount_codes,
             attributes={attribute.key: attribute.value or "" for attribute in self.custom_attributes},

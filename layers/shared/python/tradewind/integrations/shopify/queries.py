@@ -63,6 +63,7 @@ fragment OrderState on Order {{
   totalDiscountsSet {{ shopMoney {{ amount }} }}
   totalShippingPriceSet {{ shopMoney {{ amount }} }}
   totalTaxSet {{ shopMoney {{ amount }} }}
+  totalWeight
   customAttributes {{ key value }}
   customer {{
     id firstName lastName tags
