@@ -25,10 +25,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import find_state
-from tradewind.contracts import resend, slack
+from tradewind.contracts import ads, resend, slack
 
 SHOPIFY_SECRETS = ("app_secret", "access_token", "refresh_token")
-SECRETS = {"shopify": SHOPIFY_SECRETS, "resend": resend.CREDENTIALS, "slack": slack.CREDENTIALS}
+SECRETS = {
+    "shopify": SHOPIFY_SECRETS,
+    "resend": resend.CREDENTIALS,
+    "slack": slack.CREDENTIALS,
+    **ads.CREDENTIALS,
+}
 _USAGE, _REFUSED = 2, 1
 MIN_RATE, MAX_RATE = 0.001, 1000
 """Messages a second that a replay may be asked for; a page holds at most 1,000."""

@@ -14,7 +14,13 @@ from infra import bundles
 from infra.bundles import Bundle
 from infra.names import Names
 from infra.settings import StageSettings
-from tradewind.settings import DEFAULT_SHOPIFY_VERSION, PROVIDER_TIMEOUT
+from tradewind.settings import (
+    DEFAULT_GA4_URL,
+    DEFAULT_META_URL,
+    DEFAULT_SHOPIFY_VERSION,
+    DEFAULT_TIKTOK_URL,
+    PROVIDER_TIMEOUT,
+)
 
 CRASHING_CLIENT = bundles.ROOT / "infra" / "local" / "crashing.py"
 
@@ -136,6 +142,9 @@ class TradewindStack(Stack):
                 "TRADEWIND_SHOPIFY_URL": "https://{shop}",
                 "TRADEWIND_RESEND_URL": "https://api.resend.com",
                 "TRADEWIND_SLACK_URL": "https://slack.com/api",
+                "TRADEWIND_GA4_URL": DEFAULT_GA4_URL,
+                "TRADEWIND_META_URL": DEFAULT_META_URL,
+                "TRADEWIND_TIKTOK_URL": DEFAULT_TIKTOK_URL,
             }
         cloud = self.settings.cloud
         database = {
@@ -149,6 +158,9 @@ class TradewindStack(Stack):
             "TRADEWIND_SHOPIFY_URL": f"{cloud.sandbox_url.rstrip('/')}/shopify/{{shop}}",
             "TRADEWIND_RESEND_URL": f"{cloud.sandbox_url.rstrip('/')}/resend",
             "TRADEWIND_SLACK_URL": f"{cloud.sandbox_url.rstrip('/')}/slack",
+            "TRADEWIND_GA4_URL": f"{cloud.sandbox_url.rstrip('/')}/ga4",
+            "TRADEWIND_META_URL": f"{cloud.sandbox_url.rstrip('/')}/meta",
+            "TRADEWIND_TIKTOK_URL": f"{cloud.sandbox_url.rstrip('/')}/tiktok",
             "AWS_ENDPOINT_URL": cloud.aws_endpoint_url,
             "TRADEWIND_PYTHON": cloud.python,
             "PYTHONPATH": cloud.kernel,

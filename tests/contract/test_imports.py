@@ -21,6 +21,7 @@ DOMAINS = sorted(
     path.name for path in FUNCTIONS.iterdir() if (path / "__init__.py").exists() and path.name != "ingress"
 )
 PURE = (
+    "tradewind.advertising",
     "tradewind.catalogue",
     "tradewind.contracts.experiments",
     "tradewind.contracts.visits",

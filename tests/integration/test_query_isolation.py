@@ -137,8 +137,14 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         ),
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
+        "destination": "meta",
+        "event_name": "purchase",
+        "event_state": "acknowledged",
+        "event_answer": Jsonb({}),
+        "repeatable": True,
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
+    texts |= {"subject_key", "event_key", "payload_hash"}
     texts |= {"address", "app", "claim", "cause", "task", "shop"}
     texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}

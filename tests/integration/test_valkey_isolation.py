@@ -104,6 +104,7 @@ def test_nothing_else_speaks_to_valkey() -> None:
     }
     kernel = "layers/shared/python/tradewind"
     providers = {f"{kernel}/integrations/{name}/provider.py" for name in ("resend", "shopify", "slack")}
+    providers.add(f"{kernel}/integrations/conversions.py")
     assert speaking == {*providers, f"{kernel}/counters.py", "functions/ingress/checkup.py"}
 
 

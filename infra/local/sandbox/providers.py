@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from infra.local.sandbox.ga4.provider import Ga4Provider
+from infra.local.sandbox.meta.provider import MetaProvider
 from infra.local.sandbox.provider import Provider
 from infra.local.sandbox.resend.provider import ResendProvider
 from infra.local.sandbox.shopify.provider import ShopifyProvider
 from infra.local.sandbox.slack.provider import SlackProvider
+from infra.local.sandbox.tiktok.provider import TikTokProvider
 
 PROVIDERS: Mapping[str, Callable[[], Provider]] = {
     "shopify": ShopifyProvider,
     "resend": ResendProvider,
     "slack": SlackProvider,
+    "ga4": Ga4Provider,
+    "meta": MetaProvider,
+    "tiktok": TikTokProvider,
 }

@@ -11,6 +11,10 @@ from functools import cache
 from tradewind.errors import MisconfiguredError
 
 DEFAULT_SHOPIFY_VERSION = "2026-07"
+DEFAULT_GA4_URL = "https://www.google-analytics.com"
+"""In the European Union ``https://region1.google-analytics.com``."""
+DEFAULT_META_URL = "https://graph.facebook.com/v26.0"
+DEFAULT_TIKTOK_URL = "https://business-api.tiktok.com/open_api/v1.3"
 PROVIDER_TIMEOUT = timedelta(seconds=4)
 
 
@@ -32,6 +36,9 @@ class Settings:
     resend_url: str
     resend_call_spacing: timedelta
     slack_url: str
+    ga4_url: str
+    meta_url: str
+    tiktok_url: str
     tenant_emails_per_second: int
     max_body_bytes: int
     max_message_bytes: int
@@ -92,6 +99,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         shopify_url=environment.get("TRADEWIND_SHOPIFY_URL", "https://{shop}"),
         shopify_api_version=environment.get("TRADEWIND_SHOPIFY_API_VERSION", DEFAULT_SHOPIFY_VERSION),
         slack_url=environment.get("TRADEWIND_SLACK_URL", "https://slack.com/api"),
+        ga4_url=environment.get("TRADEWIND_GA4_URL", DEFAULT_GA4_URL),
+        meta_url=environment.get("TRADEWIND_META_URL", DEFAULT_META_URL),
+        tiktok_url=environment.get("TRADEWIND_TIKTOK_URL", DEFAULT_TIKTOK_URL),
         resend_url=environment.get("TRADEWIND_RESEND_URL", "https://api.resend.com"),
         resend_call_spacing=timedelta(
             milliseconds=_whole_number(environment, "TRADEWIND_RESEND_CALL_SPACING_MS", 550)

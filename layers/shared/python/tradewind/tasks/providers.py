@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tradewind.advertising import ConversionApis
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
 from tradewind.ports import (
@@ -71,6 +72,10 @@ PROVIDERS: Mapping[Any, Provider] = {
     Shopify: Provider(
         "tradewind.integrations.shopify.provider:shopify",
         _SHOP,
+    ),
+    ConversionApis: Provider(
+        "tradewind.integrations.conversions:conversion_apis",
+        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
     DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),

@@ -1,0 +1,72 @@
+"""What the senders are started with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from tradewind.money import MAX_CENTS
+
+Id = Annotated[int, Field(gt=0, lt=2**63)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]
+Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
+
+
+class OrderToTell(BaseModel):
+    """An order whose purchase is to be told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: Id
+
+
+class RefundToTell(BaseModel):
+    """A refund; Shopify's webhook calls its own id ``id``."""
+
+    refund_id: Id = Field(validation_alias=AliasChoices("refund_id", "id"))
+    order_id: Id
+
+
+class FunnelItem(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    name: Text
+    quantity: Annotated[int, Field(gt=0, le=100_000)] = 1
+    unit_price_cents: Cents = 0
+
+
+class FunnelVisitor(BaseModel):
+    """What the storefront knows of its visitor; nothing of it is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer_id: Id | None = None
+    email: Text | None = None
+    phone: Text | None = None
+    client_ip: Text | None = None
+    user_agent: Text | None = None
+    page_url: Text | None = None
+    ttp: Text | None = None
+    ttclid: Text | None = None
+    consent: Literal["granted", "limited", "denied"] | None = None
+
+
+class TikTokEvent(BaseModel):
+    """``Purchase`` is of an order; the others tell of a visit themselves, under the publisher's own id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: Literal["Purchase", "AddToCart", "ViewContent", "InitiateCheckout"] = "Purchase"
+    order_id: Id | None = None
+    event_id: Text | None = None
+    occurred_at: AwareDatetime | None = None
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    value_cents: Cents = 0
+    items: tuple[FunnelItem, ...] = Field(default=(), max_length=200)
+    visitor: FunnelVisitor = Field(default_factory=FunnelVisitor)
+
+    def moment(self, accepted_at: datetime) -> datetime:
+        return self.occurred_at or accepted_at

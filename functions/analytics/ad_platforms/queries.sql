@@ -1,0 +1,76 @@
+-- find_order --
+-- An order with who bought it, where they live, and its lines; sums are as it was placed.
+SELECT o.shopify_order_id, o.currency, o.net_cents, o.total_cents, o.tax_cents, o.shipping_cents, o.test, o.discount_codes,
+       o.attributes, o.landing_page, o.visited_at, o.placed_at, coalesce(o.email, c.email) AS email,
+       o.shopify_customer_id, c.first_name, c.last_name, coalesce(c.phone, a.phone) AS phone, a.city, a.province_code,
+       a.zip, a.country_code,
+       coalesce((SELECT jsonb_agg(jsonb_build_object(
+                     'line_id', l.shopify_line_id, 'product_id', l.shopify_product_id, 'variant_id', l.shopify_variant_id,
+                     'sku', l.sku, 'title', l.title, 'quantity', l.quantity,
+                     'cents', l.unit_price_cents * l.quantity - l.discount_cents) ORDER BY l.shopify_line_id)
+                 FROM order_line_items l WHERE l.shopify_order_id = o.shopify_order_id), '[]') AS lines
+FROM orders o
+LEFT JOIN customers c ON c.shopify_customer_id = o.shopify_customer_id
+LEFT JOIN customer_addresses a ON a.shopify_customer_id = c.shopify_customer_id
+    AND a.shopify_address_id = c.default_address_id
+WHERE o.shopify_order_id = %(order_id)s;
+
+-- find_refund --
+-- A refund with its lines.
+SELECT r.shopify_refund_id, r.shopify_order_id, r.amount_cents, r.net_cents, r.refunded_at,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('line_id', l.shopify_line_id, 'quantity', l.quantity,
+                                                     'cents', l.subtotal_cents) ORDER BY l.shopify_line_id)
+                 FROM refund_line_items l WHERE l.shopify_refund_id = r.shopify_refund_id), '[]') AS lines
+FROM refunds r WHERE r.shopify_refund_id = %(refund_id)s;
+
+-- list_standings --
+-- How an order's purchase stands at each platform.
+SELECT e.destination, e.state FROM conversion_events_sent e
+WHERE e.shopify_order_id = %(order_id)s AND e.event_name = 'purchase' ORDER BY e.destination;
+
+-- claim_event --
+-- Take an event to tell it, whose row is as it was before the claim. Nobody else's claim is taken before it has ended,
+-- and nothing that was told, refused to be told, or may have been told for too long.
+WITH before AS (
+    SELECT e.state, e.run_id, e.lease_until, e.first_told_at FROM conversion_events_sent e
+    WHERE e.destination = %(destination)s AND e.event_name = %(event_name)s AND e.subject = %(subject_key)s
+    FOR UPDATE
+), taken AS (
+    INSERT INTO conversion_events_sent AS e (destination, event_name, subject, shopify_order_id, event_id, state,
+        value_cents, currency, payload_hash, attempts, run_id, lease_until, occurred_at, first_told_at, updated_at)
+    VALUES (%(destination)s, %(event_name)s, %(subject_key)s, %(order_id)s, %(event_key)s, 'claimed', %(value_cents)s,
+        %(currency)s, %(payload_hash)s, 1, %(run_id)s, %(lease_at)s, %(occurred_at)s, %(now_at)s, %(now_at)s)
+    ON CONFLICT (tenant_id, destination, event_name, subject) DO UPDATE SET
+        state = 'claimed', reason = NULL, value_cents = excluded.value_cents, payload_hash = excluded.payload_hash,
+        attempts = e.attempts + 1, run_id = excluded.run_id, lease_until = excluded.lease_until,
+        first_told_at = CASE WHEN e.state = 'failed' THEN excluded.first_told_at ELSE e.first_told_at END,
+        updated_at = excluded.updated_at
+    WHERE e.state = 'failed'
+       OR (%(repeatable)s AND e.state = 'sent')
+       OR (%(repeatable)s AND e.state = 'claimed' AND (e.run_id = %(run_id)s OR e.lease_until <= %(now_at)s))
+    RETURNING e.first_told_at
+)
+SELECT (SELECT b.state FROM before b) AS state, (SELECT b.run_id FROM before b) = %(run_id)s AS own,
+       (SELECT b.lease_until FROM before b) > %(now_at)s AS held, (SELECT t.first_told_at FROM taken t) AS first_told_at;
+
+-- record_event --
+-- What became of an event; only of the run's own claim.
+UPDATE conversion_events_sent e
+SET state = %(event_state)s, reason = %(reason)s, answer = %(event_answer)s, lease_until = NULL, updated_at = %(now_at)s
+WHERE e.destination = %(destination)s AND e.event_name = %(event_name)s AND e.subject = %(subject_key)s
+  AND e.run_id = %(run_id)s AND e.state = 'claimed';
+
+-- leave_event --
+-- A claim that was left behind, of an event that may not be told twice: whether it was told is not known.
+UPDATE conversion_events_sent e
+SET state = 'sent', reason = 'outcome_unknown', lease_until = NULL, updated_at = %(now_at)s
+WHERE e.destination = %(destination)s AND e.event_name = %(event_name)s AND e.subject = %(subject_key)s
+  AND e.state IN ('claimed', 'sent') AND (e.state = 'sent' OR e.run_id = %(run_id)s OR e.lease_until <= %(now_at)s);
+
+-- skip_event --
+-- An event that is not to be told, and why.
+INSERT INTO conversion_events_sent (destination, event_name, subject, shopify_order_id, event_id, state, reason,
+    value_cents, currency, occurred_at, updated_at)
+VALUES (%(destination)s, %(event_name)s, %(subject_key)s, %(order_id)s, %(event_key)s, 'skipped', %(reason)s,
+    0, %(currency)s, %(occurred_at)s, %(now_at)s)
+ON CONFLICT (tenant_id, destination, event_name, subject) DO NOTHING;

@@ -1,0 +1,138 @@
+"""Ad platforms: tell GA4, Meta and TikTok of purchases, refunds and the way there, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from analytics.ad_platforms.funnel import funnel_event
+from analytics.ad_platforms.model import (
+    SkipReason,
+    consents_of,
+    event_id,
+    purchase_of,
+    refund_of,
+)
+from analytics.ad_platforms.payloads import OrderToTell, RefundToTell, TikTokEvent
+from analytics.ad_platforms.repository import Entry, Ledger, Shop
+from analytics.ad_platforms.telling import Outcome, Told, tell
+from tradewind.advertising import ConversionApis, Destination
+from tradewind.clock import Clock
+from tradewind.errors import InvalidPayloadError
+from tradewind.tasks.message import Source
+from tradewind.tasks.retry import Retry, exponential
+from tradewind.tasks.run import Continuation, Run
+from tradewind.tasks.task import task
+from tradewind.tasks.triggers import Webhook
+from tradewind.tenancy.database import TenantDb
+from tradewind.tenancy.tenant import Tenant
+
+CONVERSION = Retry(attempts=3, backoff=exponential(2, 30))
+WAITS = (5, 10, 20, 40, 60, 120, 240, 300)
+"""Seconds between looks for the purchase that a refund takes back: a quarter of an hour in all."""
+
+
+@task("analytics-send-ga4-purchase", retry=CONVERSION, entity="order_id")
+def send_ga4_purchase(
+    payload: OrderToTell, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+) -> Told:
+    """Tell Google Analytics of a purchase; its transaction id is the order's.
+
+    Google says nothing of what it does with it: 2xx counts as taken.
+    """
+    return _purchase(Destination.GA4, run, tenant, db, apis, clock, payload.order_id)
+
+
+@task("analytics-send-meta-purchase", retry=CONVERSION, entity="order_id")
+def send_meta_purchase(
+    payload: OrderToTell, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+) -> Told:
+    """Tell Meta of a purchase by the Conversions API, with what is known of the customer hashed."""
+    return _purchase(Destination.META, run, tenant, db, apis, clock, payload.order_id)
+
+
+@task("analytics-send-tiktok-event", retry=CONVERSION)
+def send_tiktok_event(
+    payload: TikTokEvent, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+) -> Told:
+    """Tell TikTok of a purchase, or of a step on the way to one."""
+    if payload.event == "Purchase":
+        if payload.order_id is None:
+            raise InvalidPayloadError("order_id", "is missing", "a purchase is of an order")
+        return _purchase(Destination.TIKTOK, run, tenant, db, apis, clock, payload.order_id)
+    event = funnel_event(payload, tenant, run.accepted_at)
+    if Destination.TIKTOK not in apis.connected():
+        return Told(Destination.TIKTOK, event.id, Outcome.NOT_CONNECTED)
+    return tell(run, db, apis, clock, Entry(Destination.TIKTOK, payload.event_id or "", event))
+
+
+@dataclass(frozen=True, slots=True)
+class RefundTold:
+    """What became of a refund at each platform that takes one."""
+
+    refund_id: int
+    told: tuple[Told, ...]
+
+
+@task(
+    "analytics-send-refund-event",
+    webhook=Webhook("shopify", "refunds/create"),
+    retry=CONVERSION,
+    entity="order_id",
+)
+def send_refund_event(
+    payload: RefundToTell, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+) -> RefundTold | Continuation:
+    """Tell GA4 and Meta of a refund, with what came back, where they know of the purchase. TikTok takes none.
+
+    Webhooks come in any order: the refund waits until it is stored and the purchase is told, for a quarter of an hour.
+    GA4 counts a refund as often as it is told: one whose answer was lost is not told again.
+    """
+    connected = apis.connected() - {Destination.TIKTOK}
+    if not connected or run.source is Source.BACKFILL:
+        return RefundTold(payload.refund_id, ())
+    with db.begin() as tx:
+        refund, purchases = (
+            Shop(tx).find_refund(payload.refund_id),
+            Ledger(tx).list_purchases(payload.order_id),
+        )
+        order = None if refund is None else Shop(tx).get_order(payload.order_id)
+    waits = 0 if run.checkpoint is None else int(run.checkpoint["waits"])
+    open_still = {
+        each for each in connected if purchases.get(each, "claimed") in {"claimed", "failed", "sent"}
+    }
+    if waits < len(WAITS) and (refund is None or open_still):
+        due_at = clock.now() + timedelta(seconds=WAITS[waits])
+        return run.continue_with({"waits": waits + 1}, due_at=due_at)
+    if order is None or refund is None:
+        return RefundTold(payload.refund_id, ())
+    event = refund_of(
+        order, refund, tenant.id, tenant.shop_domain, consents_of(order.attributes, tenant.settings)
+    )
+    told = []
+    for each in sorted(connected):
+        unknown = None if purchases.get(each) == "acknowledged" else SkipReason.NO_PURCHASE
+        told.append(tell(run, db, apis, clock, Entry(each, str(refund.id), event), unknown))
+    return RefundTold(refund.id, tuple(told))
+
+
+def _purchase(
+    destination: Destination,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    apis: ConversionApis,
+    clock: Clock,
+    order_id: int,
+) -> Told:
+    """Tell one platform of an order as it was placed; what became of it since follows by itself."""
+    own_id = event_id(tenant.id, order_id)
+    if destination not in apis.connected():
+        return Told(destination, own_id, Outcome.NOT_CONNECTED)
+    if run.source is Source.BACKFILL:
+        return Told(destination, own_id, Outcome.BACKFILLED)
+    with db.begin() as tx:
+        order = Shop(tx).get_order(order_id)
+    event = purchase_of(order, tenant.id, tenant.shop_domain, consents_of(order.attributes, tenant.settings))
+    refused = SkipReason.TEST_ORDER if order.test else None
+    return tell(run, db, apis, clock, Entry(destination, str(order_id), event), refused)

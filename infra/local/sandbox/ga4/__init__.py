@@ -1,0 +1,1 @@
+"""GA4's Measurement Protocol, as the sandbox plays it."""

@@ -1,0 +1,1 @@
+"""Meta's Graph API, as the sandbox plays it."""

@@ -1,0 +1,1 @@
+"""TikTok's Business API, as the sandbox plays it."""

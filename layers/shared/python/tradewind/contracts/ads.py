@@ -1,0 +1,17 @@
+"""What Tradewind keeps of a tenant's accounts at ad platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CREDENTIALS: Mapping[str, tuple[str, ...]] = {
+    "ga4": ("measurement_id", "api_secret"),
+    "meta": ("dataset_id", "access_token", "app_secret"),
+    "tiktok": ("pixel_id", "access_token"),
+}
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "ga4": ("measurement_id", "api_secret"),
+    "meta": ("dataset_id", "access_token"),
+    "tiktok": ("pixel_id", "access_token"),
+}
+"""Without one of these a platform counts as not connected."""

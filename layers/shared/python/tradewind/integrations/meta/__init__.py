@@ -1,0 +1,1 @@
+"""Meta: events by the Conversions API."""

@@ -1,0 +1,1 @@
+"""TikTok: events by the Events API 2.0."""
