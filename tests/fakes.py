@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tradewind.advertising import ConversionEvent, Destination, Prepared, Receipt
 from tradewind.aws.queues import Entry
 from tradewind.errors import NotFoundError, TradewindError
 from tradewind.ports import (
@@ -198,6 +199,23 @@ class FakeMessenger:
             return Posted.AGAIN
         self.posted[key] = note
         return Posted.SENT
+
+
+@dataclass
+class FakeConversionApis:
+    """Accounts at every platform that take everything; ``sent`` is what they were told."""
+
+    sent: list[Prepared] = field(default_factory=list)
+
+    def connected(self) -> frozenset[Destination]:
+        return frozenset(Destination)
+
+    def prepare(self, destination: Destination, event: ConversionEvent) -> Prepared:
+        return Prepared(destination, {"id": event.id}, event.id, event.value_cents)
+
+    def send(self, prepared: Prepared, *, test_code: str | None = None) -> Receipt:
+        self.sent.append(prepared)
+        return Receipt(200, 1)
 
 
 @dataclass

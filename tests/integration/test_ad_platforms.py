@@ -10,13 +10,14 @@ import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
-import analytics.ad_platforms.tasks  # noqa: F401 - registers the senders
+import analytics.attribution.tasks  # noqa: F401 - registers the senders and who starts them
 from infra.local import ValkeyServer
 from tests.integration.adroom import GA4, META, ORDER, REFUND, SENDERS, TIKTOK, AdRoom
 from tests.integration.harness import House
 from tests.integration.test_sandbox import running
 from tradewind import crash
 from tradewind.crash import Point
+from tradewind.integrations.transport import shared_transport
 from tradewind.ratelimit import connected
 from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Dead, Done, TryAgain
@@ -29,11 +30,21 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def room(house: House, url: str, valkey: ValkeyServer) -> AdRoom:
+def strange(house: House, url: str, valkey: ValkeyServer) -> Iterator[AdRoom]:
+    """A tenant without accounts."""
     connected.cache_clear()
     made = AdRoom(house, url, valkey.url)
-    made.connect("ga4", "meta", "tiktok")
-    return made
+    yield made
+    shared_transport(made.settings.provider_timeout).close()
+    shared_transport.cache_clear()
+    connected(valkey.url).close()
+    connected.cache_clear()
+
+
+@pytest.fixture
+def room(strange: AdRoom) -> AdRoom:
+    strange.connect("ga4", "meta", "tiktok")
+    return strange
 
 
 def test_purchase_arrives_once_at_each_platform(room: AdRoom) -> None:
@@ -126,11 +137,10 @@ def test_backfilled_order_is_told_nobody_and_its_webhook_may_follow(room: AdRoom
     assert set(room.tell_all().values()) == {"acknowledged"}
 
 
-def test_tenant_without_accounts_tells_nobody(house: House, url: str, valkey: ValkeyServer) -> None:
-    room = AdRoom(house, url, valkey.url)
-    room.place()
-    assert set(room.tell_all().values()) == {"not_connected"}
-    assert room.ledger() == []
+def test_tenant_without_accounts_tells_nobody(strange: AdRoom) -> None:
+    strange.place()
+    assert set(strange.tell_all().values()) == {"not_connected"}
+    assert strange.ledger() == []
 
 
 @pytest.mark.parametrize(
@@ -348,3 +358,17 @@ def test_secret_that_ga4_does_not_know_is_accepted_without_a_word(room: AdRoom) 
     assert room.result(GA4, {"order_id": ORDER})["outcome"] == "acknowledged"
     seen = room.seen("ga4")
     assert (seen["events"], [each["why"] for each in seen["dropped"]]) == ([], ["secret"])
+
+
+def test_conversion_starts_the_senders_of_connected_platforms_alone(strange: AdRoom) -> None:
+    strange.connect("ga4", "tiktok")
+    strange.place()
+    strange.house.write(
+        "INSERT INTO attribution_conversions (shopify_order_id, revenue_cents, gross_revenue_cents, currency,"
+        " first_purchase, touchpoints, status, converted_at)"
+        " VALUES (%s, 5900, 5900, 'USD', true, 0, 'unattributed', now())",
+        ORDER,
+    )
+    assert isinstance(strange.run("analytics-process-attribution", {"order_id": ORDER}, "event-1"), Done)
+    started = strange.house.query("SELECT task, payload ->> 'order_id' AS about FROM outbox ORDER BY task")
+    assert started == [{"task": task, "about": str(ORDER)} for task in (GA4, TIKTOK)]

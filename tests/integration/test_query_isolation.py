@@ -138,6 +138,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
         "destination": "meta",
+        "destinations": ["meta"],
         "event_name": "purchase",
         "event_state": "acknowledged",
         "event_answer": Jsonb({}),

@@ -14,6 +14,7 @@ import psycopg
 
 from commerce.order_sync.workflow import order_sync
 from tests.fakes import (
+    FakeConversionApis,
     FakeCounters,
     FakeDiscountCodes,
     FakeEmailSender,
@@ -150,6 +151,7 @@ class Twins:
             "payloads": lambda _: self.payloads,
             "counters": lambda _: FakeCounters(),
             "messenger": lambda _: FakeMessenger(),
+            "apis": lambda _: FakeConversionApis(),
             "email": lambda _: FakeEmailSender(),
             "links": lambda _: FakeLinks(),
             "discounts": lambda _: FakeDiscountCodes(),

@@ -22,7 +22,8 @@ from tradewind.advertising import (
     Person,
 )
 
-TOLD = frozenset({"acknowledged"})
+UNDECIDED = frozenset({"claimed", "failed", "sent"})
+"""States of a purchase from which it may still be told."""
 _YES, _NO = {"yes", "true", "1", "granted"}, {"no", "false", "0", "denied"}
 AHEAD = timedelta(minutes=1)
 
@@ -212,6 +213,11 @@ def skip_reason(destination: Destination, event: ConversionEvent, now: datetime)
     if now - event.occurred_at > TERMS[destination].oldest - AHEAD:
         return SkipReason.TOO_OLD
     return None
+
+
+def without_purchase(standing: str | None) -> SkipReason | None:
+    """Whether a refund has nothing to take back at a platform, by how the purchase stands there."""
+    return None if standing == "acknowledged" else SkipReason.NO_PURCHASE
 
 
 def is_repeatable(destination: Destination, name: EventName) -> bool:

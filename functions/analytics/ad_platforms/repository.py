@@ -10,7 +10,6 @@ from uuid import UUID
 
 from analytics.ad_platforms.model import Line, Order, Refund, RefundedLine, SkipReason
 from tradewind.advertising import ConversionEvent, Destination, Person, Prepared, Receipt
-from tradewind.errors import NotFoundError
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Row, Transaction
 
@@ -48,12 +47,9 @@ class Shop:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def get_order(self, order_id: int) -> Order:
-        """Raises NotFoundError."""
+    def find_order(self, order_id: int) -> Order | None:
         row = self._tx.fetch_one(QUERIES["find_order"], {"order_id": order_id})
-        if row is None:
-            raise NotFoundError("order", order_id)
-        return _order(row)
+        return None if row is None else _order(row)
 
     def find_refund(self, refund_id: int) -> Refund | None:
         row = self._tx.fetch_one(QUERIES["find_refund"], {"refund_id": refund_id})

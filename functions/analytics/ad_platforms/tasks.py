@@ -7,18 +7,20 @@ from datetime import timedelta
 
 from analytics.ad_platforms.funnel import funnel_event
 from analytics.ad_platforms.model import (
+    UNDECIDED,
     SkipReason,
     consents_of,
     event_id,
     purchase_of,
     refund_of,
+    without_purchase,
 )
 from analytics.ad_platforms.payloads import OrderToTell, RefundToTell, TikTokEvent
 from analytics.ad_platforms.repository import Entry, Ledger, Shop
 from analytics.ad_platforms.telling import Outcome, Told, tell
 from tradewind.advertising import ConversionApis, Destination
 from tradewind.clock import Clock
-from tradewind.errors import InvalidPayloadError
+from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Continuation, Run
@@ -89,31 +91,35 @@ def send_refund_event(
     GA4 counts a refund as often as it is told: one whose answer was lost is not told again.
     """
     connected = apis.connected() - {Destination.TIKTOK}
-    if not connected or run.source is Source.BACKFILL:
+    if run.source is Source.BACKFILL:
         return RefundTold(payload.refund_id, ())
     with db.begin() as tx:
-        refund, purchases = (
-            Shop(tx).find_refund(payload.refund_id),
-            Ledger(tx).list_purchases(payload.order_id),
-        )
-        order = None if refund is None else Shop(tx).get_order(payload.order_id)
+        refund, order = Shop(tx).find_refund(payload.refund_id), Shop(tx).find_order(payload.order_id)
+        purchases = Ledger(tx).list_purchases(payload.order_id)
     waits = 0 if run.checkpoint is None else int(run.checkpoint["waits"])
-    open_still = {
-        each for each in connected if purchases.get(each, "claimed") in {"claimed", "failed", "sent"}
-    }
-    if waits < len(WAITS) and (refund is None or open_still):
+    stored = refund is not None and order is not None
+    waiting = {each for each in connected if not stored or purchases.get(each, "claimed") in UNDECIDED}
+    if waits == len(WAITS):
+        waiting = set()
+    told: tuple[Told, ...] = ()
+    if refund is not None and order is not None:
+        consents = consents_of(order.attributes, tenant.settings)
+        event = refund_of(order, refund, tenant.id, tenant.shop_domain, consents)
+        told = tuple(
+            tell(
+                run,
+                db,
+                apis,
+                clock,
+                Entry(each, str(refund.id), event),
+                without_purchase(purchases.get(each)),
+            )
+            for each in sorted(connected - waiting)
+        )
+    if waiting:
         due_at = clock.now() + timedelta(seconds=WAITS[waits])
         return run.continue_with({"waits": waits + 1}, due_at=due_at)
-    if order is None or refund is None:
-        return RefundTold(payload.refund_id, ())
-    event = refund_of(
-        order, refund, tenant.id, tenant.shop_domain, consents_of(order.attributes, tenant.settings)
-    )
-    told = []
-    for each in sorted(connected):
-        unknown = None if purchases.get(each) == "acknowledged" else SkipReason.NO_PURCHASE
-        told.append(tell(run, db, apis, clock, Entry(each, str(refund.id), event), unknown))
-    return RefundTold(refund.id, tuple(told))
+    return RefundTold(payload.refund_id, told)
 
 
 def _purchase(
@@ -132,7 +138,9 @@ def _purchase(
     if run.source is Source.BACKFILL:
         return Told(destination, own_id, Outcome.BACKFILLED)
     with db.begin() as tx:
-        order = Shop(tx).get_order(order_id)
+        order = Shop(tx).find_order(order_id)
+    if order is None:
+        raise NotFoundError("order", order_id)
     event = purchase_of(order, tenant.id, tenant.shop_domain, consents_of(order.attributes, tenant.settings))
     refused = SkipReason.TEST_ORDER if order.test else None
     return tell(run, db, apis, clock, Entry(destination, str(order_id), event), refused)

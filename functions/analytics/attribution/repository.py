@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tradewind.advertising import Destination
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
 
@@ -34,3 +35,9 @@ class Conversions:
         return StoredConversion(
             row["shopify_order_id"], row["revenue_cents"], row["currency"], row["touchpoints"], row["test"]
         )
+
+    def pick_platforms(self) -> frozenset[Destination]:
+        """The ad platforms of which the tenant has stored an account."""
+        asked = {"destinations": [*Destination]}
+        rows = self._tx.fetch_all(QUERIES["pick_platforms"], asked)
+        return frozenset(Destination(row["provider"]) for row in rows)
