@@ -39,6 +39,7 @@ def load_of(registry: Registry, settings: StageSettings) -> Load:
         + (settings.receiver_concurrency or 0)
         + (settings.api_concurrency or 0)
         + (settings.experiments_concurrency or 0)
+        + (settings.collect_concurrency or 0)
         + INGRESS_CONNECTIONS,
         max_connections=settings.max_connections,
     )

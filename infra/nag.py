@@ -76,7 +76,7 @@ ACCEPTED = (
     ),
     Accepted(
         r"AwsSolutions-APIG4",
-        r".*/http-api/experiments-route-[1-3]",
+        r".*/http-api/(experiments-route-[1-3]|collect-route-1)",
         "pages of storefronts call it, in which nothing is secret; its key opens this door alone and is limited",
     ),
     Accepted(

@@ -69,6 +69,8 @@ class StageSettings:
     """What the platform's own API may use at once: a flood of events leaves webhooks and tasks their room."""
     experiments_concurrency: int | None = 50
     """The same for the door of A/B tests: what visitors do all over a storefront comes through it."""
+    collect_concurrency: int | None = 50
+    """The same for the door of visitors' touches."""
 
     database_min_acu: float = 0.5
     database_max_acu: float = 8
@@ -145,6 +147,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             receiver_concurrency=None,
             api_concurrency=None,
             experiments_concurrency=None,
+            collect_concurrency=None,
             **_read_trial(environment),
         )
     if stage == "dev":
@@ -158,6 +161,7 @@ def stage_settings(stage: str, environment: Mapping[str, str]) -> StageSettings:
             receiver_concurrency=400,
             api_concurrency=100,
             experiments_concurrency=200,
+            collect_concurrency=200,
             database_min_acu=2,
             database_max_acu=32,
             database_readers=1,

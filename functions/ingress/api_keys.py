@@ -81,9 +81,10 @@ def create_api_key(platform: Platform, fields: Mapping[str, Any]) -> dict[str, A
     asked = CreateKey.model_validate(fields)
     for scope in asked.scopes:
         _check_target(scope)
-    if COLLECT in asked.scopes and set(asked.scopes) != {COLLECT}:
+    collecting = COLLECT & set(asked.scopes)
+    if collecting and not COLLECT.issuperset(asked.scopes):
         raise InvalidPayloadError(
-            "scopes", f"{COLLECT} stands alone", "it is for pages that everybody can read"
+            "scopes", f"{min(collecting)} stands alone", "it is for pages that everybody can read"
         )
     key_id, secret = uuid4(), secrets.token_urlsafe(32)
     life = None if asked.expires_in_days is None else timedelta(days=asked.expires_in_days)
@@ -165,7 +166,7 @@ def _check_target(scope: str) -> None:
     """A scope for something that is not there would never allow anything."""
     action, target = ":".join(scope.split(":")[:2]), ":".join(scope.split(":")[2:])
     manifest = load_manifest()
-    known = {PUBLISH: manifest.events, RUN: manifest.tasks, READ: manifest.tasks, COLLECT: {}}[action]
+    known = {PUBLISH: manifest.events, RUN: manifest.tasks, READ: manifest.tasks}.get(action, {})
     if target and target not in known:
         raise InvalidPayloadError("scopes", f"{scope}: there is no {target}", f"known: {', '.join(known)}")
 

@@ -13,8 +13,6 @@ night from what was kept. The same event (its id, on its day) is kept and counte
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -30,17 +28,17 @@ from ingress.experiments_api.requests import (
     read_assignment_request,
     read_events,
 )
+from ingress.pages import read_body, slow_down, token_of
 from ingress.platform_api.answers import RefusedError, answer, refusal
-from ingress.strict_json import parse_object
 from tradewind.aws.client import AwsClient
 from tradewind.contracts.experiments import Decision, LiveTest, Reason, decide
-from tradewind.errors import InvalidPayloadError, RateLimitedError, RetryableError
+from tradewind.errors import RateLimitedError, RetryableError
 from tradewind.loglines import count_line, log_line
 from tradewind.settings import current_settings
 from tradewind.tenancy.database import Connections, Jsonb, Session, Transaction
 from tradewind.tenancy.secrets import database_url
 
-MAX_BODY = 256 * 1024
+SCOPE = "ab:collect"
 PATIENCE = timedelta(seconds=3)
 """How long Postgres has; a page does not wait longer."""
 _RECORD = "SELECT * FROM record_ab_events(%(events)s)"
@@ -73,7 +71,7 @@ def _door() -> Door:
     settings = current_settings()
     aws = AwsClient(settings.region, settings.endpoint_url)
     connections = Connections(database_url(settings, aws), patience=PATIENCE)
-    return Door(connections, ValkeyEdge(settings))
+    return Door(connections, ValkeyEdge(settings, "events"))
 
 
 class Door:
@@ -82,7 +80,7 @@ class Door:
     def __init__(self, connections: Connections, edge: Edge) -> None:
         self._connections = connections
         self._edge = edge
-        self._directory = Directory()
+        self._directory = Directory(SCOPE)
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; a batch that is refused leaves nothing."""
@@ -96,7 +94,7 @@ class Door:
             )
             return refusal(error)
         except RateLimitedError as error:
-            return _slow_down(error)
+            return slow_down(error)
         except RetryableError as error:
             log_line("error", "ab request not kept, caller must ask again", route=route, error=repr(error))
             count_line("AbRequestNotKept")
@@ -123,7 +121,7 @@ class Door:
 
     def _take(self, event: Mapping[str, Any], session: Session) -> dict[str, Any]:
         content = read_body(event)
-        tenant_id = self._directory.tenant_of(_token(event, content), session)
+        tenant_id = self._directory.tenant_of(token_of(event, content), session)
         events = read_events(content, datetime.now(UTC))
         self._admit(tenant_id, len(events))
         with session.transaction(tenant_id) as transaction:
@@ -141,7 +139,7 @@ class Door:
     def _assign(
         self, event: Mapping[str, Any], content: Mapping[str, Any], asked: AssignmentRequest, session: Session
     ) -> dict[str, Any]:
-        tenant_id = self._directory.tenant_of(_token(event, content), session)
+        tenant_id = self._directory.tenant_of(token_of(event, content), session)
         self._admit(tenant_id, 1)
         visitor = asked.visitor
         now = datetime.now(UTC)
@@ -186,37 +184,6 @@ class Door:
             count_line("AbEventsNotCounted", sum(amounts.values()))
 
 
-def read_body(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body, an object; also one that a page sends as plain text, so that no browser asks first."""
-    body, encoded = event.get("body") or "", bool(event.get("isBase64Encoded"))
-    if len(body) > MAX_BODY * 2:
-        raise _too_large()
-    try:
-        text = base64.b64decode(body, validate=True).decode() if encoded else body
-        if len(text.encode()) > MAX_BODY:
-            raise _too_large()
-        return parse_object(text)
-    except (binascii.Error, UnicodeError) as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"is not UTF-8 ({type(error).__name__})", "body") from None
-    except InvalidPayloadError as error:
-        problem = str(error).removeprefix("body: ")[:300]
-        raise RefusedError(HTTPStatus.BAD_REQUEST, problem, "body", "send a JSON object") from None
-
-
-def _too_large() -> RefusedError:
-    return RefusedError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"is larger than {MAX_BODY} bytes", "body", "send less at once"
-    )
-
-
-def _token(event: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """The key: as a header, or where a beacon cannot set one, in the body or the address."""
-    headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-    by_header = headers.get("authorization", "").removeprefix("Bearer ")
-    query = event.get("queryStringParameters") or {}
-    return by_header or str(content.get("key") or query.get("key") or "")
-
-
 def _claimed(told: Event, tests: Mapping[str, LiveTest]) -> str | None:
     """The variant that a visitor without an assignment gets: what the storefront showed, else what is decided here.
 
@@ -256,14 +223,3 @@ def _told(decision: Decision, standing: Mapping[str, str]) -> dict[str, Any]:
     variant = standing.get(decision.test_id)
     reason = Reason.NOT_RUNNING if decision.variant_id and not variant else decision.reason
     return {"test_id": decision.test_id, "variant_id": variant, "reason": reason}
-
-
-def _slow_down(error: RateLimitedError) -> dict[str, Any]:
-    refused = RefusedError(
-        HTTPStatus.TOO_MANY_REQUESTS, "too many events at once", None, "wait, then send again"
-    )
-    answered = refusal(refused)
-    return {
-        **answered,
-        "headers": {**answered["headers"], "retry-after": str(int(error.wait.total_seconds()) + 1)},
-    }

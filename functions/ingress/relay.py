@@ -12,7 +12,7 @@ from ingress.platform import Platform, current_platform
 from tradewind.crash import Point, reached
 from tradewind.integrations.shopify.webhook import entity_of
 from tradewind.loglines import count_line, log_line
-from tradewind.retention import AB_EVENTS, LONGEST, TABLES
+from tradewind.retention import AB_EVENTS, LONGEST, TABLES, TOUCHPOINTS
 from tradewind.tasks.message import message_key, shard_of
 from tradewind.tenancy.database import Jsonb, Session
 
@@ -71,7 +71,8 @@ SELECT count(*)::integer AS requests FROM privacy_requests
 WHERE state = 'open' AND due_at < clock_timestamp() + %(margin)s
 """
 _KEEP_PARTITIONS = """
-SELECT keep_ab_event_partitions((clock_timestamp() AT TIME ZONE 'UTC')::date, %(kept)s) AS changed
+SELECT keep_ab_event_partitions(d.today, %(events)s) + keep_touchpoint_partitions(d.today, %(touches)s) AS changed
+FROM (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today) d
 """
 DUE_MARGIN = timedelta(days=7)
 """So long before a privacy request must be done it raises an alarm."""
@@ -210,8 +211,11 @@ class Relay:
         return found
 
     def keep_partitions(self) -> int:
-        """Make the coming days' partitions of raw events and let go the old ones; returns how many changed."""
-        changed: int = self._session.call(_KEEP_PARTITIONS, {"kept": AB_EVENTS})[0]["changed"]
+        """Make the coming days' partitions of raw events and the coming months' of touches, and let go the old ones;
+        returns how many changed.
+        """
+        kept = {"events": AB_EVENTS, "touches": TOUCHPOINTS}
+        changed: int = self._session.call(_KEEP_PARTITIONS, kept)[0]["changed"]
         return changed
 
     def purge(self) -> int:

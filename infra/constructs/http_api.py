@@ -23,6 +23,8 @@ KEY_ROUTES = ("POST /events/{type}", "POST /tasks/{id}/runs", "GET /runs/{id}")
 PUBLIC_ROUTES = ("GET /openapi.json",)
 EXPERIMENT_ROUTES = ("POST /ab/events", "GET /ab/assignments", "POST /ab/assignments")
 """A storefront's pages, by a key that everybody can read."""
+COLLECT_ROUTES = ("POST /collect",)
+"""The same, for visitors' touches."""
 IAM_ROUTES = tuple(route.replace(" /", " /platform/") for route in KEY_ROUTES)
 """The platform's own services, by IAM."""
 UNSUBSCRIBE_ROUTES = ("GET /unsubscribe/{token}", "POST /unsubscribe/{token}")
@@ -63,6 +65,7 @@ class HttpApi(Construct):
         receiver: Function,
         api: Function,
         experiments: Function,
+        collect: Function,
         unsubscribe: Function,
     ) -> None:
         super().__init__(stack, "http-api")
@@ -79,6 +82,7 @@ class HttpApi(Construct):
         self._connect("api", api, (*KEY_ROUTES, *PUBLIC_ROUTES), "*")
         self._connect("unsubscribe", unsubscribe, UNSUBSCRIBE_ROUTES, "*/unsubscribe/*")
         self._connect("experiments", experiments, EXPERIMENT_ROUTES, "*/ab/*")
+        self._connect("collect", collect, COLLECT_ROUTES, "*/collect")
         self._stage(stack)
 
     def _connect(self, name: str, function: Function, routes: Sequence[str], path: str) -> None:

@@ -20,7 +20,8 @@ INGEST = "analytics-attribution-touchpoint-ingest"
 _ORDER = "SELECT * FROM orders WHERE tenant_id = %s AND shopify_order_id = %s"
 _CREDITED = """
 SELECT model, sum(revenue_cents)::bigint AS cents, count(*) AS touches FROM attribution_results
-WHERE tenant_id = %s AND shopify_order_id = %s AND model = 'linear' GROUP BY model
+WHERE tenant_id = %s AND shopify_order_id = %s AND model = 'linear' AND window_days = 30
+GROUP BY model
 """
 _REVIEW = "SELECT state FROM review_email_queue WHERE tenant_id = %s AND shopify_order_id = %s"
 _TOUCH = "SELECT channel FROM attribution_touchpoints WHERE tenant_id = %s AND visitor_id = %s"

@@ -91,6 +91,17 @@ class IngressStack(TradewindStack):
                 reserved_concurrency=settings.experiments_concurrency,
             )
         )
+        collect = self._function(
+            Part(
+                "collect",
+                "Keeps what storefronts' visitors do before they buy",
+                timedelta(seconds=8),
+                512,
+                [],
+                database_role="app",
+                reserved_concurrency=settings.collect_concurrency,
+            )
+        )
         self._function(
             Part(
                 "fan-out", "Turns a schedule into one run per tenant", timedelta(seconds=60), 512, [to_tasks]
@@ -112,6 +123,7 @@ class IngressStack(TradewindStack):
         self._intake([to_tasks, key])
         self._alarm_on_privacy()
         self._alarm_on_experiments()
+        self._alarm_on_touches()
         self._alarm_on_email()
         self._dead_letter_intake(dead_letters)
         migrate = self._function(
@@ -136,12 +148,12 @@ class IngressStack(TradewindStack):
                 database_role="app",
             )
         )
-        api = HttpApi(self, receiver, own_api, experiments, unsubscribe)
+        api = HttpApi(self, receiver, own_api, experiments, collect, unsubscribe)
         CfnOutput(
             self,
             "WebhookUrl",
             value=api.url,
-            description="Base URL of /webhooks, /events, /tasks, /runs and /ab",
+            description="Base URL of /webhooks, /events, /tasks, /runs, /ab and /collect",
         )
         self._relay_schedule(relay)
         if not settings.is_local:
@@ -217,6 +229,21 @@ class IngressStack(TradewindStack):
             description="the door of A/B tests could not keep events: the database does not answer; read its log group",
             namespace="Tradewind",
             metric="AbRequestNotKept",
+            dimensions={},
+            statistic="Sum",
+            threshold=1,
+        )
+
+    def _alarm_on_touches(self) -> None:
+        """Pages send again for a while; what they give up is no touch."""
+        Alarm(
+            self,
+            "touches-not-kept",
+            stack=self,
+            name=self.names.of("touches-not-kept"),
+            description="the door of touches could not keep them: the database does not answer; read its log group",
+            namespace="Tradewind",
+            metric="TouchesNotKept",
             dimensions={},
             statistic="Sum",
             threshold=1,

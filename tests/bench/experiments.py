@@ -103,7 +103,7 @@ class Unlimited(ValkeyEdge):
 
 def _batches(house: House, key: str, size: int) -> dict[str, Any]:
     connections = Connections(house.urls.app)
-    door = Door(connections, Unlimited(house.settings))
+    door = Door(connections, Unlimited(house.settings, "events"))
     requests = [_request(key, size, number) for number in range(REQUESTS)]
 
     def send(request: dict[str, Any]) -> float:

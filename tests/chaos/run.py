@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 from infra.local.cloud import OwnCloud
@@ -28,6 +28,7 @@ from tests.chaos.tables import (
     why_dead,
 )
 from tests.e2e.cloud import Cloud
+from tradewind.ports import Shopify
 from tradewind.tasks.registry import Registry
 
 POLL_S = 0.5
@@ -280,14 +281,21 @@ def _disturbances(
 
 
 def _letters_of(ground: Ground, cast: Cast, kinds: set[Poison]) -> Letters:
-    """The dead letters that poisoned webhooks become, by the routes of their topics."""
+    """The dead letters that poisoned webhooks become, by the routes of their topics. That an order is not there, or a
+    shop shut, hurts those alone that ask the shop.
+    """
     routes = ground.registry.routes()["shopify"]
     return Counter(
         (sent.tenant, task, sent.event_id)
         for sent in cast.scenario.poisoned
         if sent.poison in kinds
         for task in (["ingress-shopify"] if sent.poison is Poison.UNREADABLE else routes[sent.topic])
+        if sent.poison not in MENDABLE or _asks_the_shop(ground, task)
     )
+
+
+def _asks_the_shop(ground: Ground, task: str) -> bool:
+    return Shopify in get_type_hints(ground.registry.get(task).function).values()
 
 
 def _used_up(ground: Ground, cast: Cast) -> Letters:

@@ -17,7 +17,7 @@ from tradewind.integrations.shopify import queries
 FILLED = frozenset(
     {
         "attribution_conversions",
-        "attribution_results",
+        "attribution_credits",
         "attribution_touchpoints",
         "commissions",
         "creators",

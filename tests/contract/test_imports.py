@@ -23,6 +23,7 @@ DOMAINS = sorted(
 PURE = (
     "tradewind.advertising",
     "tradewind.catalogue",
+    "tradewind.contracts.attribution",
     "tradewind.contracts.experiments",
     "tradewind.contracts.visits",
     "tradewind.errors",
@@ -229,6 +230,7 @@ def test_receiver_starts_without_what_is_slow_to_import() -> None:
     "module",
     [
         "ingress.experiments",
+        "ingress.collect",
         "ingress.fan_out",
         "ingress.relay",
         "ingress.dead_letter_intake",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import fastjsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
+from ingress.collecting_api.requests import read_touches
 from ingress.manifest import load_manifest, load_payload_schemas
+from ingress.platform_api.answers import RefusedError
 from ingress.platform_api.document import REFUSALS, describe_api
 from tests.conftest import ROOT
 from tradewind.contracts.events import EVENTS
@@ -43,7 +46,7 @@ def test_each_event_type_and_task_has_a_path(prefix: str) -> None:
     wanted = {f"{prefix}/events/{kind}" for kind in EVENTS}
     wanted |= {f"{prefix}/tasks/{task}/runs" for task in MANIFEST.tasks} | {f"{prefix}/runs/{{id}}"}
     own = {path for path in DOCUMENT["paths"] if path.startswith("/platform") == bool(prefix)}
-    assert own - {"/openapi.json"} == wanted
+    assert own - {"/openapi.json", "/collect"} == wanted
 
 
 def test_each_operation_says_who_may_and_how_it_may_end() -> None:
@@ -55,6 +58,9 @@ def test_each_operation_says_who_may_and_how_it_may_end() -> None:
             set() if path == "/openapi.json" else {"iam"} if path.startswith("/platform") else {"apiKey"}
         )
         ends = set(operation["responses"])
+        if path == "/collect":
+            assert ends == {"202", "400", "401", "403", "413", "429", "503"}
+            continue
         assert ends >= ({"202", *REFUSALS} if method == "post" else {"200", "429"})
 
 
@@ -78,3 +84,28 @@ def test_an_events_definitions_are_found_among_the_components() -> None:
         check({**touch, "utm": {"sauce": "x"}})
     with pytest.raises(fastjsonschema.JsonSchemaValueException):
         check({"occurred_at": "2026-11-20T12:00:00Z"})
+
+
+def test_touches_that_the_document_allows_are_taken() -> None:
+    touch = {
+        "occurred_at": "2026-11-20T12:00:00Z",
+        "visitor_id": "v",
+        "device": "phone",
+        "utm": {"source": "x"},
+    }
+    check = fastjsonschema.compile(schema_of("/collect"), use_default=False)
+    for told, fits in (
+        (touch, True),
+        ({**touch, "customer_id": 7}, False),
+        ({"visitor_id": "v"}, False),
+        ({**touch, "device": "watch"}, False),
+    ):
+        body = {"touches": [told]}
+        if fits:
+            check(body)
+            assert len(read_touches(body, datetime(2026, 11, 20, 13, tzinfo=UTC))) == 1
+            continue
+        with pytest.raises(fastjsonschema.JsonSchemaValueException):
+            check(body)
+        with pytest.raises(RefusedError):
+            read_touches(body, datetime(2026, 11, 20, 13, tzinfo=UTC))

@@ -37,6 +37,7 @@ INGRESS = (
     "receiver",
     "api",
     "experiments",
+    "collect",
     "unsubscribe",
     "fan-out",
     "relay",

@@ -282,7 +282,7 @@ class Tenant:
     def attribution(self, order_id: int) -> dict[str, dict[str, int]]:
         """Cents by model and channel."""
         found: dict[str, dict[str, int]] = {}
-        for row in self.rows("attribution_results", "shopify_order_id = %s", order_id):
+        for row in self.rows("attribution_results", "shopify_order_id = %s AND window_days = 30", order_id):
             found.setdefault(row["model"], {})[row["channel"]] = row["revenue_cents"]
         return found
 

@@ -207,6 +207,8 @@ def test_no_input_breaks_the_api_and_each_answer_is_as_its_document_says(
     asked: dict[str, list[int]] = {}
     for found in loaded.get_all_operations():
         operation: Any = found.ok()  # type: ignore[union-attr]
+        if operation.path == "/collect":  # takes another key; its bad input is a table of its own
+            continue
         if operation.path.startswith("/platform") or (mode is MODES[1] and operation.path == "/openapi.json"):
             continue
         asked[operation.path] = fuzz(operation, base, client.token, mode)

@@ -272,11 +272,12 @@ def test_a_backfill_whose_worker_is_killed_finishes_where_it_stopped(cloud: Clou
     assert tenant.rows("review_email_queue") == []
     assert tenant.rows("dead_letter") == []
     credited = cloud.query(
-        "SELECT model, sum(revenue_cents)::bigint AS cents FROM attribution_results WHERE tenant_id = %s GROUP BY 1",
+        "SELECT model, window_days, sum(revenue_cents)::bigint AS cents FROM attribution_results WHERE tenant_id = %s"
+        " GROUP BY 1, 2",
         tenant.id,
     )
     assert {row["cents"] for row in credited} == {250 * 6245}
-    assert len(credited) == 5
+    assert len(credited) == 6 * 5
     # 54.45 an order: the twentieth reaches 1,000.00 of sales before it, the ninety-third 5,000.00.
     commissions = tenant.rows("commissions")
     assert Counter((row["tier"], row["commission_cents"]) for row in commissions) == {

@@ -105,6 +105,7 @@ def test_every_function_and_lane_has_its_alarms(deployed: Application) -> None:
         assert f"{names.of(task.domain)}-dead-waiting" in alarms
     assert alarms[names.of("late-orders")]["Threshold"] == 30_000
     assert alarms[names.of("ab-not-kept")]["MetricName"] == "AbRequestNotKept"
+    assert alarms[names.of("touches-not-kept")]["MetricName"] == "TouchesNotKept"
     assert alarms[names.of("dead-letters")]["Threshold"] == 0
     assert alarms[names.of("schedules-dead-waiting")]["Threshold"] == 1
     assert alarms[names.of("intake-dead-waiting")]["Threshold"] == 1
@@ -301,6 +302,7 @@ def test_the_workflows_starter_waits_longer_than_the_machine_runs(dev: Applicati
         ("receiver", 5, 100),
         ("api", 8, 50),
         ("experiments", 8, 50),
+        ("collect", 8, 50),
         ("unsubscribe", 8, None),
         ("fan-out", 60, None),
         ("relay", 50, None),
@@ -329,7 +331,7 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
         [function] = [uri for logical_id, uri in integrations.items() if logical_id in target]
         [kind] = [
             kind
-            for kind in ("receiver", "experiments", "unsubscribe", "api")
+            for kind in ("receiver", "experiments", "collect", "unsubscribe", "api")
             if kind in function.rsplit("/", 1)[-1]
         ][:1]
         found[route["RouteKey"]] = (kind, route["AuthorizationType"])
@@ -345,6 +347,7 @@ def test_each_route_leads_to_its_function_and_services_are_authorized_by_iam(dev
         "POST /ab/events": ("experiments", "NONE"),
         "GET /ab/assignments": ("experiments", "NONE"),
         "POST /ab/assignments": ("experiments", "NONE"),
+        "POST /collect": ("collect", "NONE"),
         "POST /platform/events/{type}": ("api", "AWS_IAM"),
         "POST /platform/tasks/{id}/runs": ("api", "AWS_IAM"),
         "GET /platform/runs/{id}": ("api", "AWS_IAM"),

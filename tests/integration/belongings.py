@@ -25,6 +25,8 @@ _CONTACTS = {"email": "ann-{}@example.com", "phone": "+1555000{}"}
 
 _NAMED: Mapping[str, Any] = {
     "currency": lambda _: "USD",
+    "channel": lambda _: "paid",
+    "credits_copy": lambda _: [],
     "table": lambda _: "task_run",
     "key": lambda number: {"run_id": str(UUID(int=MADE + number))},
     "content": lambda number: {"result": {"note": f"text-{number}"}},

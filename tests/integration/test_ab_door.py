@@ -252,12 +252,12 @@ def test_too_much_at_once_has_to_wait(page: Storefront) -> None:
 
 
 def test_limit_is_a_tenants_own_and_open_where_valkey_is_away(page: Storefront, valkey: ValkeyServer) -> None:
-    edge = ValkeyEdge(local_settings(page.urls, TRADEWIND_REDIS_URL=valkey.url))
+    edge = ValkeyEdge(local_settings(page.urls, TRADEWIND_REDIS_URL=valkey.url), "events")
     acme, bolt = page.house.tenant_id, add_tenant(page.urls, "bolt")
     assert edge.admit(acme, BURST) == timedelta()
     assert edge.admit(acme, 100) > timedelta()
     assert edge.admit(bolt, 100) == timedelta()
-    assert ValkeyEdge(local_settings(page.urls)).admit(acme, BURST) == timedelta()
+    assert ValkeyEdge(local_settings(page.urls), "events").admit(acme, BURST) == timedelta()
 
 
 def test_database_that_is_away_is_told_so_and_nothing_is_counted(page: Storefront) -> None:

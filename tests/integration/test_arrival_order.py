@@ -34,7 +34,7 @@ TABLES = {
     "refund_line_items": "",
     "attribution_touchpoints": "",
     "attribution_conversions": "calculated_at",
-    "attribution_results": "",
+    "attribution_credits": "",
     "commissions": "updated_at",
     "review_email_queue": "created_at updated_at",
 }

@@ -71,7 +71,7 @@ def test_another_content_of_the_same_instant_is_asked_for(synced: House) -> None
 
 
 def test_both_ways_store_the_same(synced: House) -> None:
-    tables = ("orders", "order_line_items", "customers", "attribution_touchpoints", "attribution_results")
+    tables = ("orders", "order_line_items", "customers", "attribution_touchpoints", "attribution_credits")
 
     def stored() -> dict[str, list[dict[str, Any]]]:
         found = {table: synced.query(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in tables}

@@ -277,7 +277,10 @@ def test_view_of_conversions_shows_only_the_tenants_own(world: World) -> None:
         "SELECT c.relname, coalesce(c.reloptions::text LIKE '%%security_invoker=true%%', false) AS invoker"
         " FROM pg_class c WHERE c.relkind IN ('v', 'm') AND c.relnamespace = 'public'::regnamespace"
     )
-    assert views == [{"relname": "conversion_attribution", "invoker": True}]
+    assert {row["relname"]: row["invoker"] for row in views} == {
+        "conversion_attribution": True,
+        "attribution_results": True,
+    }
 
 
 def test_binding_ends_with_its_transaction(world: World) -> None:

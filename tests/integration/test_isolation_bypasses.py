@@ -24,7 +24,7 @@ TOLD: Mapping[str, tuple[str, str | None]] = {
     "tenant_id_of": ("tenant_id_of('t-2')", "the id of whoever knows the name"),
     "is_paused": ("is_paused(%(bolt)s, 'text-2')", None),
     "find_collecting_key": (
-        "(SELECT tenant_id FROM find_collecting_key('00000000-0000-0000-0000-0000000003ea', 'secret'))",
+        "(SELECT tenant_id FROM find_collecting_key('00000000-0000-0000-0000-0000000003ea', 'secret', 'ab:collect'))",
         None,
     ),
     "fair_bound": ("fair_bound(%(acme)s, 'text-2', 'live', 100, 1)", "a number"),

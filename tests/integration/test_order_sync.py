@@ -32,11 +32,12 @@ def test_new_order_runs_through_the_chain(house: House) -> None:
     )
     assert [row["quantity"] for row in house.query("SELECT * FROM order_line_items ORDER BY 3")] == [3, 1]
     results = house.query(
-        "SELECT model, sum(revenue_cents)::int AS cents FROM attribution_results GROUP BY 1"
+        "SELECT model, window_days, sum(revenue_cents)::int AS cents FROM attribution_results GROUP BY 1, 2"
     )
-    assert {row["model"]: row["cents"] for row in results} == dict.fromkeys(
-        ["first_touch", "last_touch", "linear", "time_decay", "position_based"], 10_200
-    )
+    models = ("first_touch", "last_touch", "linear", "time_decay", "position_based", "last_non_direct")
+    assert {(row["model"], row["window_days"]): row["cents"] for row in results} == {
+        (model, days): 10_200 for model in models for days in (1, 7, 14, 28, 30)
+    }
     [email] = house.query("SELECT state, sequence FROM review_email_queue")
     assert email == {"state": "pending", "sequence": 1}
     runs = house.query("SELECT task, state, cause FROM task_run ORDER BY task")

@@ -266,7 +266,7 @@ def test_request_is_written_down_and_then_forgets_whose_it_was(shop: House) -> N
     assert (request["shopify_customer_id"], request["order_ids"]) == (None, [])
     assert done["counts"]["orders"] == 1
     assert done["counts"]["customers"] == 1
-    assert done["counts"]["documents"] == 4
+    assert done["counts"]["documents"] == 5
     assert done["counts"]["objects"] == 1
     [run] = shop.query("SELECT checkpoint, continuation FROM task_run WHERE task = 'gdpr-request-process'")
     assert run == {"checkpoint": None, "continuation": None}

@@ -48,6 +48,14 @@ def parameters(world: World, query: str) -> dict[str, Any]:
     known: dict[str, Any] = {
         "order_ids": [THEIRS],
         "told_ids": [THEIRS],
+        "types": ["click"],
+        "conversions": Jsonb([stolen(world, "attribution_conversions")]),
+        "credits": Jsonb([stolen(world, "attribution_credits")]),
+        "since": AT - timedelta(days=900),
+        "until": AT + timedelta(days=900),
+        "refund_id": THEIRS,
+        "channels": ["paid"],
+        "window_days": 30,
         "touchpoint_ids": [UUID(int=1000 + THEIRS)],
         "owners": [f"text-{THEIRS}"],
         "look_back": timedelta(days=900),
@@ -178,12 +186,19 @@ def stolen(world: World, table: str) -> dict[str, Any]:
 STAGE = load_queries(str(ROOT / "functions/commerce/bulk_load/repository.py"))
 """What a full load stages before its statements: they read a temporary table of their own transaction."""
 
+CHUNK = load_queries(str(ROOT / "functions/analytics/attribution/repository.py"))
+"""The same of a recalculation."""
+
 
 def answer(world: World, tenant_id: UUID, query: str) -> list[dict[str, Any]] | str:
     """What a query gives a tenant; a refusal by its name. Nothing is kept."""
     with world.bound(tenant_id) as app:
         if "bulk_lines" in query and "CREATE" not in query:
             app.execute(STAGE["stage_lines"].encode())
+        if "attribution_chunk" in query and "CREATE" not in query:
+            app.execute(CHUNK["begin_chunk"].encode())
+        if "attribution_staged" in query and "CREATE" not in query:
+            app.execute(CHUNK["stage_credits"].encode())
         if query.startswith("-- One line a row") or "\nCOPY " in query:
             return "copies into its own temporary table"
         try:

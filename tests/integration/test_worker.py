@@ -374,7 +374,7 @@ def test_two_runs_of_one_order_at_once_save_it_once(house: House) -> None:
         thread.join()
     states = house.query("SELECT state, count(*)::int AS n FROM task_run GROUP BY 1")
     assert states == [{"state": "succeeded", "n": 6}]
-    assert house.query("SELECT count(*)::int AS n FROM attribution_results") == [{"n": 5}]
+    assert house.query("SELECT count(*)::int AS n FROM attribution_credits") == [{"n": 5}]
 
 
 def message_of(body: dict[str, Any]) -> Message:

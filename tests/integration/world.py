@@ -36,6 +36,13 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("product_costs", "source"): "manual",
     ("expense_categories", "type"): "operating",
     ("attribution_conversions", "status"): "attributed",
+    ("attribution_touchpoints", "channel"): "paid",
+    ("attribution_weights", "weight"): 0.5,
+    ("attribution_weights", "conversions"): 300,
+    ("attribution_credits", "channels"): [3],
+    ("attribution_credits", "credits"): [[10**9] for _ in range(7)],
+    ("attribution_credits", "cents"): [[100] for _ in range(7)],
+    ("attribution_credits", "window_days"): 30,
     ("commissions", "state"): "pending",
     ("commissions", "rate_basis_points"): 1000,
     ("email_suppressions", "reason"): "manual",
@@ -178,6 +185,7 @@ class World:
             "jsonb": Jsonb({}),
             "bytea": b"secret",
             "_text": [],
+            "_uuid": [UUID(int=1000 + number)],
         }
         return plain[column.kind]
 

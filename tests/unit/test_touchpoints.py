@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from operations.touchpoints.model import Recorded, touchpoint_of
 from tests.fakes import NOON
+from tradewind.contracts.touches import Recorded, touchpoint_of
 from tradewind.contracts.touchpoints import TouchpointRecorded
 
 

@@ -2,42 +2,123 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from tradewind.advertising import Destination
+from tradewind.contracts.attribution import (
+    CHANNEL_CODES,
+    AttributionSettings,
+    Conversion,
+    Journey,
+    Order,
+    Touch,
+)
 from tradewind.sql import load_queries
-from tradewind.tenancy.database import Transaction
+from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredConversion:
-    """An order's conversion. Money in cents of ``currency``, less what was refunded."""
-
-    order_id: int
-    revenue_cents: int
-    currency: str
-    touchpoints: int
-    test: bool
-
-
 class Conversions:
-    """A tenant's conversions."""
+    """A tenant's conversions, and what they are computed from."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def find(self, order_id: int) -> StoredConversion | None:
-        row = self._tx.fetch_one(QUERIES["find_conversion"], {"order_id": order_id})
-        if row is None:
-            return None
-        return StoredConversion(
-            row["shopify_order_id"], row["revenue_cents"], row["currency"], row["touchpoints"], row["test"]
+    def lock(self, order_ids: Sequence[int]) -> list[Order]:
+        """The orders that are stored, locked with their visitors and customers, by their ids."""
+        rows = self._tx.fetch_all(QUERIES["lock_orders"], {"order_ids": list(order_ids)})
+        orders = [_order(row) for row in rows]
+        owners = sorted({owner for order in orders for owner in order.owners})
+        if owners:
+            self._tx.execute(QUERIES["lock_owners"], {"owners": owners})
+        return orders
+
+    def list_weights(self) -> dict[str, float]:
+        """What the data-driven model has learnt of each channel; nothing where it had too little to learn from."""
+        return {row["channel"]: row["weight"] for row in self._tx.fetch_all(QUERIES["list_weights"])}
+
+    def list_journeys(self, order_ids: Sequence[int], settings: AttributionSettings) -> dict[int, Journey]:
+        """What led to each order, by its id."""
+        about = {"order_ids": list(order_ids), "look_back": settings.look_back, "types": settings.types}
+        journeys: dict[int, Journey] = {}
+        for row in self._tx.fetch_all(QUERIES["list_journeys"], about):
+            journey = journeys.setdefault(
+                row["shopify_order_id"], Journey(touches=[], bought_before=row["bought_before"])
+            )
+            if row["touchpoint_id"] is not None:
+                journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
+        return journeys
+
+    def save(self, conversions: Sequence[Conversion]) -> None:
+        """Write conversions with their credits; what stands already is not written again."""
+        self._tx.execute(
+            QUERIES["save_conversions"],
+            {
+                "conversions": _json(each.row() for each in conversions),
+                "credits": _json(
+                    window.row(each.order.order_id) for each in conversions for window in each.windows
+                ),
+            },
         )
+
+    def delete(self, order_ids: Sequence[int]) -> None:
+        self._tx.execute(QUERIES["delete_conversions"], {"order_ids": list(order_ids)})
 
     def pick_platforms(self) -> frozenset[Destination]:
         """The ad platforms of which the tenant has stored an account."""
         asked = {"destinations": [*Destination]}
         rows = self._tx.fetch_all(QUERIES["pick_platforms"], asked)
         return frozenset(Destination(row["provider"]) for row in rows)
+
+    def take_chunk(
+        self, since: datetime, until: datetime, after_at: datetime, after_id: int, most: int
+    ) -> tuple[datetime, int] | None:
+        """Lay the next conversions of a range aside for this transaction; the last one's time and order, if any."""
+        self._tx.execute(QUERIES["begin_chunk"])
+        about = {"since": since, "until": until, "after_at": after_at, "after_id": after_id, "most": most}
+        self._tx.execute(QUERIES["fill_chunk"], about)
+        self._tx.execute(QUERIES["know_chunk"])
+        row = self._tx.fetch_one(QUERIES["end_of_chunk"])
+        return None if row is None else (row["converted_at"], row["shopify_order_id"])
+
+    def copy_conversions(self) -> bytes:
+        """The chunk's orders, as a binary copy."""
+        return self._tx.copy_out(QUERIES["copy_conversions"])
+
+    def copy_touches(self, settings: AttributionSettings) -> bytes:
+        """What may lead to the chunk's conversions, as a binary copy."""
+        about = {
+            "channels": list(CHANNEL_CODES),
+            "look_back": settings.look_back,
+            "types": settings.types,
+        }
+        return self._tx.copy_out(QUERIES["copy_touches"], about)
+
+    def write_chunk(self, credits_copy: Iterable[bytes]) -> tuple[int, int]:
+        """Write the chunk's credits; how many conversions were computed, and how many rows have changed."""
+        self._tx.execute(QUERIES["stage_credits"])
+        self._tx.copy_text(QUERIES["copy_credits"], credits_copy)
+        row = self._tx.fetch_one(QUERIES["write_chunk"])
+        return (0, 0) if row is None else (row["conversions"], row["changed"])
+
+    def has_refund(self, refund_id: int) -> bool:
+        return self._tx.fetch_one(QUERIES["has_refund"], {"refund_id": refund_id}) is not None
+
+
+def _json(rows: Iterable[Mapping[str, Any]]) -> Jsonb:
+    return Jsonb(list(rows))
+
+
+def _order(row: Mapping[str, Any]) -> Order:
+    return Order(
+        order_id=row["shopify_order_id"],
+        visitor_id=row["visitor_id"],
+        customer_id=row["shopify_customer_id"],
+        currency=row["currency"],
+        total_cents=row["total_cents"],
+        remaining_cents=row["remaining_cents"],
+        placed_at=row["placed_at"],
+    )

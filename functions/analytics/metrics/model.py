@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from tradewind.errors import InvalidPayloadError
 
-DEFAULT_MODEL = "time_decay"
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 
 
@@ -89,12 +86,6 @@ def week_before(slot: datetime) -> date:
     """The Monday of the week that ended last before a Monday's slot, by UTC's calendar."""
     today = slot.astimezone(UTC).date()
     return today - DAY * today.weekday() - WEEK
-
-
-def default_model(settings: Mapping[str, Any]) -> str:
-    """The tenant's attribution model (``settings["attribution"]["default_model"]``)."""
-    own = settings.get("attribution") or {}
-    return str(own.get("default_model", DEFAULT_MODEL))
 
 
 def change_percent(before: int, now: int) -> int:

@@ -63,12 +63,13 @@ CROSS JOIN LATERAL (
             SELECT coalesce(t.source, t.channel) AS source, 1 AS touchpoints, 0 AS cents FROM attribution_touchpoints t
             WHERE t.occurred_at >= p.opened_at AND t.occurred_at < p.closes_at
             UNION ALL
-            SELECT coalesce(t.source, t.channel), 0, a.revenue_cents
+            SELECT coalesce(t.source, a.channel), 0, a.revenue_cents
             FROM attribution_conversions c
             JOIN orders o ON o.shopify_order_id = c.shopify_order_id AND o.financial_status <> 'voided' AND NOT o.test
             JOIN attribution_results a ON a.shopify_order_id = c.shopify_order_id AND a.model = %(model)s
-                AND a.window_days = 30
-            JOIN attribution_touchpoints t ON t.touchpoint_id = a.touchpoint_id
+                AND a.window_days = %(window_days)s
+            LEFT JOIN attribution_touchpoints t ON t.touchpoint_id = a.touchpoint_id
+                AND t.occurred_at BETWEEN c.converted_at - interval '90 days' AND c.converted_at
             WHERE c.converted_at >= p.opened_at AND c.converted_at < p.closes_at AND c.currency = p.currency
         ) s
         GROUP BY s.source ORDER BY 3 DESC, 2 DESC, 1 LIMIT 10

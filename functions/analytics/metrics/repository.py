@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analytics.metrics.model import Figures, Period, PeriodKind
+from tradewind.contracts.attribution import AttributionSettings
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
@@ -17,7 +18,9 @@ class Metrics:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def save(self, periods: Sequence[Period], currency: str, model: str) -> list[Figures]:
+    def save(
+        self, periods: Sequence[Period], currency: str, attribution: AttributionSettings
+    ) -> list[Figures]:
         """Count periods anew in one statement; their figures, the oldest first."""
         rows = [
             {
@@ -29,7 +32,14 @@ class Metrics:
             }
             for period in periods
         ]
-        saved = self._tx.fetch_all(QUERIES["save_periods"], {"periods": Jsonb(rows), "model": model})
+        saved = self._tx.fetch_all(
+            QUERIES["save_periods"],
+            {
+                "periods": Jsonb(rows),
+                "model": attribution.default_model,
+                "window_days": attribution.default_window,
+            },
+        )
         figures = [
             Figures(
                 Period(PeriodKind(row["period"]), row["opened_at"], row["closes_at"], row["starts_on"]),

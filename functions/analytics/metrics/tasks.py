@@ -13,7 +13,6 @@ from analytics.metrics.model import (
     change_percent,
     closed_days,
     closed_hours,
-    default_model,
     week_before,
     week_of,
 )
@@ -24,6 +23,7 @@ from analytics.profit_and_loss.periods import span_of_day
 from analytics.profit_and_loss.repository import Books
 from analytics.profit_and_loss.tasks import close_days, generate_pl_statement
 from tradewind.clock import Clock
+from tradewind.contracts.attribution import AttributionSettings
 from tradewind.errors import InvalidPayloadError
 from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
@@ -154,7 +154,7 @@ def weekly_metrics_summary(
 def count(db: TenantDb, tenant: Tenant, periods: Sequence[Period]) -> list[Figures]:
     """Count periods anew, in the tenant's currency and by its attribution model; the oldest first."""
     with db.begin() as tx:
-        return Metrics(tx).save(periods, tenant.currency, default_model(tenant.settings))
+        return Metrics(tx).save(periods, tenant.currency, AttributionSettings.of(tenant.settings))
 
 
 def summary_of(before: Figures, week: Figures) -> WeekSummary:

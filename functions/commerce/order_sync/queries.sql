@@ -116,25 +116,32 @@ SELECT pg_advisory_xact_lock(k.key) FROM (
 
 -- save_own_touches --
 -- The touches that orders carry themselves. Those come back that are new or have changed.
+WITH told AS (
+    SELECT * FROM jsonb_populate_recordset(NULL::attribution_touchpoints, %(touches)s)
+), moved AS (
+    DELETE FROM attribution_touchpoints t USING told r
+    WHERE t.touchpoint_id = r.touchpoint_id AND t.occurred_at <> r.occurred_at
+)
 INSERT INTO attribution_touchpoints AS t (
     touchpoint_id, dedupe_hash, visitor_id, shopify_customer_id, shopify_order_id, channel, source, medium, campaign,
-    click_id, landing_page, referrer_url, occurred_at)
+    click_id, landing_page, referrer_url, type, occurred_at)
 SELECT r.touchpoint_id, r.dedupe_hash, r.visitor_id, r.shopify_customer_id, r.shopify_order_id, r.channel, r.source,
-       r.medium, r.campaign, r.click_id, r.landing_page, r.referrer_url, r.occurred_at
-FROM jsonb_populate_recordset(NULL::attribution_touchpoints, %(touches)s) r
-ORDER BY r.dedupe_hash
-ON CONFLICT (tenant_id, dedupe_hash) DO UPDATE SET
+       r.medium, r.campaign, r.click_id, r.landing_page, r.referrer_url, 'click', r.occurred_at
+FROM told r
+ORDER BY r.touchpoint_id
+ON CONFLICT (tenant_id, touchpoint_id, occurred_at) DO UPDATE SET
     visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id, channel = excluded.channel,
     source = excluded.source, medium = excluded.medium, campaign = excluded.campaign, click_id = excluded.click_id,
-    landing_page = excluded.landing_page, referrer_url = excluded.referrer_url, occurred_at = excluded.occurred_at
-WHERE (t.visitor_id, t.shopify_customer_id, t.channel, t.source, t.medium, t.campaign, t.occurred_at)
+    landing_page = excluded.landing_page, referrer_url = excluded.referrer_url
+WHERE (t.visitor_id, t.shopify_customer_id, t.channel, t.source, t.medium, t.campaign)
       IS DISTINCT FROM (excluded.visitor_id, excluded.shopify_customer_id, excluded.channel, excluded.source,
-                        excluded.medium, excluded.campaign, excluded.occurred_at)
+                        excluded.medium, excluded.campaign)
 RETURNING t.touchpoint_id;
 
 -- list_later_orders --
 -- Other orders whose conversions the arrival of these may change: those of the same visitor (where a visitor is unknown,
--- customer) within the window after a touch that is new, and a customer's later order that was counted as the first.
+-- customer; where a visitor is known to be a customer, theirs) within the longest window after a touch that is new, and a
+-- customer's later order that was counted as the first.
 WITH touched AS (
     SELECT t.visitor_id, t.shopify_customer_id, t.occurred_at, t.occurred_at + %(look_back)s AS closes_at
     FROM attribution_touchpoints t WHERE t.touchpoint_id = ANY (%(touchpoint_ids)s)
@@ -144,6 +151,9 @@ WITH touched AS (
     UNION
     SELECT o.shopify_order_id FROM touched t JOIN orders o ON o.shopify_customer_id = t.shopify_customer_id
         AND o.visitor_id IS NULL AND o.placed_at BETWEEN t.occurred_at AND t.closes_at
+    UNION
+    SELECT o.shopify_order_id FROM touched t JOIN attribution_identities i ON i.visitor_id = t.visitor_id
+    JOIN orders o ON o.shopify_customer_id = i.shopify_customer_id AND o.placed_at BETWEEN t.occurred_at AND t.closes_at
     UNION
     SELECT o.shopify_order_id FROM orders mine JOIN orders o ON o.shopify_customer_id = mine.shopify_customer_id
         AND (o.placed_at, o.shopify_order_id) > (mine.placed_at, mine.shopify_order_id)
@@ -157,70 +167,17 @@ WHERE o.shopify_order_id IN (SELECT shopify_order_id FROM changed)
 ORDER BY o.shopify_order_id;
 
 -- list_journeys --
--- What each order's conversion is computed from: the newest 50 touches of its visitor (of its customer, where it names no
--- visitor) and its own in the window before it, and whether the customer had bought before; of equal instants the lower
--- id is the earlier. An order without a touch has one row without one.
-SELECT o.shopify_order_id, t.touchpoint_id, t.channel, t.occurred_at, EXISTS (
-    SELECT FROM orders e WHERE e.shopify_customer_id = o.shopify_customer_id
-        AND (e.placed_at, e.shopify_order_id) < (o.placed_at, o.shopify_order_id)) AS bought_before
-FROM orders o LEFT JOIN LATERAL (
-    (SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
-     WHERE a.visitor_id = o.visitor_id AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
-     ORDER BY a.occurred_at DESC, a.touchpoint_id DESC LIMIT 50)
-    UNION
-    (SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
-     WHERE o.visitor_id IS NULL AND a.shopify_customer_id = o.shopify_customer_id
-       AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
-     ORDER BY a.occurred_at DESC, a.touchpoint_id DESC LIMIT 50)
-    UNION
-    SELECT a.touchpoint_id, a.channel, a.occurred_at FROM attribution_touchpoints a
-    WHERE a.shopify_order_id = o.shopify_order_id
-      AND a.occurred_at BETWEEN o.placed_at - %(look_back)s AND o.placed_at
-    ORDER BY occurred_at DESC, touchpoint_id DESC LIMIT 50
-) t ON true
-WHERE o.shopify_order_id = ANY (%(order_ids)s)
-ORDER BY o.shopify_order_id, t.occurred_at, t.touchpoint_id;
+-- What each order's conversion is computed from.
+SELECT * FROM attribution_journeys(%(order_ids)s, %(look_back)s, %(types)s) j
+ORDER BY j.shopify_order_id, j.occurred_at, j.touchpoint_id;
+
+-- list_weights --
+-- What the tenant's training has learnt, where it had enough to learn from.
+SELECT channel, weight FROM attribution_weights WHERE conversions >= 300;
 
 -- save_conversions --
--- One conversion an order, with every model's credits; recalculation overwrites, and a touch that no longer counts loses
--- its rows. Credits that stand already are not written again. Of told_ids those come back that are told for the first time.
-WITH told AS (
-    SELECT shopify_order_id FROM attribution_conversions WHERE shopify_order_id = ANY (%(told_ids)s) AND told
-), saved AS (
-    INSERT INTO attribution_conversions AS c (shopify_order_id, visitor_id, shopify_customer_id, revenue_cents,
-        gross_revenue_cents, currency, first_purchase, touchpoints, status, told, converted_at)
-    SELECT r.shopify_order_id, r.visitor_id, r.shopify_customer_id, r.revenue_cents, r.gross_revenue_cents, r.currency,
-           r.first_purchase, r.touchpoints, r.status, r.shopify_order_id = ANY (%(told_ids)s), r.converted_at
-    FROM jsonb_populate_recordset(NULL::attribution_conversions, %(conversions)s) r
-    ORDER BY r.shopify_order_id
-    ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET
-        visitor_id = excluded.visitor_id, shopify_customer_id = excluded.shopify_customer_id,
-        revenue_cents = excluded.revenue_cents, gross_revenue_cents = excluded.gross_revenue_cents,
-        currency = excluded.currency, first_purchase = excluded.first_purchase, touchpoints = excluded.touchpoints,
-        status = excluded.status, told = c.told OR excluded.told, converted_at = excluded.converted_at,
-        calculated_at = now()
-    RETURNING c.shopify_order_id
-), wanted AS (
-    SELECT * FROM jsonb_populate_recordset(NULL::attribution_results, %(results)s)
-), gone AS (
-    DELETE FROM attribution_results a
-    WHERE a.shopify_order_id = ANY (%(order_ids)s)
-      AND NOT EXISTS (SELECT FROM wanted w WHERE w.shopify_order_id = a.shopify_order_id
-                        AND w.touchpoint_id = a.touchpoint_id AND w.model = a.model AND w.window_days = a.window_days)
-), credited AS (
-INSERT INTO attribution_results AS a (shopify_order_id, touchpoint_id, model, window_days, position, channel, credit,
-                                      revenue_cents)
-SELECT w.shopify_order_id, w.touchpoint_id, w.model, w.window_days, w.position, w.channel, w.credit, w.revenue_cents
-FROM wanted w
-ON CONFLICT (tenant_id, shopify_order_id, touchpoint_id, model, window_days) DO UPDATE SET
-    position = excluded.position, channel = excluded.channel, credit = excluded.credit,
-    revenue_cents = excluded.revenue_cents
-WHERE (a.position, a.channel, a.credit, a.revenue_cents)
-      IS DISTINCT FROM (excluded.position, excluded.channel, excluded.credit, excluded.revenue_cents)
-)
-SELECT shopify_order_id FROM saved
-WHERE shopify_order_id = ANY (%(told_ids)s) AND shopify_order_id NOT IN (SELECT shopify_order_id FROM told)
-ORDER BY shopify_order_id;
+-- One conversion an order, with every model's credits. Of told_ids those come back that are told for the first time.
+SELECT * FROM save_conversions(%(conversions)s, %(credits)s, %(told_ids)s) AS s (shopify_order_id);
 
 -- delete_conversions --
 -- Of orders that have not, or no longer, what makes a conversion.

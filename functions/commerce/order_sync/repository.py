@@ -9,16 +9,21 @@ from typing import Any
 from uuid import UUID
 
 from commerce.order_sync import model
-from commerce.order_sync.attribution import Conversion, Journey, OwnTouch, Touch
+from commerce.order_sync.attribution import OwnTouch, as_attributed
 from commerce.order_sync.commission import Commission, Creator
 from commerce.order_sync.model import OrderState, OrderStatus
 from commerce.order_sync.review_email import ReviewEmail, ReviewTrigger
+from tradewind.contracts.attribution import (
+    AttributionSettings,
+    Conversion,
+    Journey,
+    Touch,
+)
 from tradewind.ports import OrderUpdate, ShopifyOrder, WebhookSubscription
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
-WINDOW_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,7 @@ class Journeys:
 
     def lock(self, orders: Sequence[OrderState]) -> None:
         """Serialise whoever recomputes these customers' and visitors' conversions."""
-        owners = {f"customer:{order.customer_id}" for order in orders if order.customer_id is not None}
-        owners |= {f"visitor:{order.visitor_id}" for order in orders if order.visitor_id is not None}
+        owners = {owner for order in orders for owner in as_attributed(order).owners}
         if owners:
             self._tx.execute(QUERIES["lock_owners"], {"owners": sorted(owners)})
 
@@ -152,13 +156,16 @@ class Journeys:
         )
         return [_state(row) for row in rows]
 
-    def list_journeys(self, order_ids: Sequence[int], window: timedelta) -> dict[int, Journey]:
+    def list_weights(self) -> dict[str, float]:
+        """What the data-driven model has learnt of each channel; nothing where it had too little to learn from."""
+        rows = self._tx.fetch_all(QUERIES["list_weights"])
+        return {row["channel"]: row["weight"] for row in rows}
+
+    def list_journeys(self, order_ids: Sequence[int], settings: AttributionSettings) -> dict[int, Journey]:
         """What led to each order, by its id."""
-        rows = self._tx.fetch_all(
-            QUERIES["list_journeys"], {"order_ids": list(order_ids), "look_back": window}
-        )
+        about = {"order_ids": list(order_ids), "look_back": settings.look_back, "types": settings.types}
         journeys: dict[int, Journey] = {}
-        for row in rows:
+        for row in self._tx.fetch_all(QUERIES["list_journeys"], about):
             journey = journeys.setdefault(
                 row["shopify_order_id"], Journey(touches=[], bought_before=row["bought_before"])
             )
@@ -171,9 +178,10 @@ class Journeys:
         new = self._tx.fetch_all(
             QUERIES["save_conversions"],
             {
-                "conversions": _json(map(_conversion_row, conversions)),
-                "results": _json(row for each in conversions for row in _result_rows(each)),
-                "order_ids": [each.order.order_id for each in conversions],
+                "conversions": _json(each.row() for each in conversions),
+                "credits": _json(
+                    window.row(each.order.order_id) for each in conversions for window in each.windows
+                ),
                 "told_ids": list(told_ids),
             },
         )
@@ -286,38 +294,6 @@ def _iso(moment: datetime | None) -> str | None:
 
 def _creator(row: Mapping[str, Any]) -> Creator:
     return Creator(row["creator_id"], row["code"], row["rate_basis_points"])
-
-
-def _conversion_row(conversion: Conversion) -> dict[str, Any]:
-    order = conversion.order
-    return {
-        "shopify_order_id": order.order_id,
-        "visitor_id": order.visitor_id,
-        "shopify_customer_id": order.customer_id,
-        "revenue_cents": order.remaining_cents,
-        "gross_revenue_cents": order.total_cents,
-        "currency": order.currency,
-        "first_purchase": conversion.first_purchase,
-        "touchpoints": conversion.touches,
-        "status": "attributed" if conversion.touches else "unattributed",
-        "converted_at": order.placed_at.isoformat(),
-    }
-
-
-def _result_rows(conversion: Conversion) -> list[dict[str, Any]]:
-    return [
-        {
-            "shopify_order_id": conversion.order.order_id,
-            "touchpoint_id": str(credit.touch.id),
-            "model": credit.model,
-            "window_days": WINDOW_DAYS,
-            "position": credit.position,
-            "channel": credit.touch.channel,
-            "credit": f"{credit.share.numerator / credit.share.denominator:.9f}",
-            "revenue_cents": credit.revenue_cents,
-        }
-        for credit in conversion.credits
-    ]
 
 
 def _state(row: Mapping[str, Any]) -> OrderState:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from commerce.order_sync.attribution import WINDOW, AttributionSettings, convert, is_conversion, own_touch
+from commerce.order_sync.attribution import as_attributed, own_touch
 from commerce.order_sync.commission import (
     Commission,
     Creator,
@@ -26,6 +26,7 @@ from commerce.order_sync.commission import (
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.repository import Commissions, Journeys, Orders, ReviewEmails
 from commerce.order_sync.review_email import ReviewEmail, ReviewSettings, may_insert, plan_review_email
+from tradewind.contracts.attribution import AttributionSettings, convert
 from tradewind.contracts.orders import OrderConverted
 from tradewind.tasks.events import Told, publish
 from tradewind.tenancy.database import Transaction
@@ -86,10 +87,10 @@ def settle_attribution(
     """
     journeys = Journeys(tx)
     journeys.lock(orders)
+    numbers = AttributionSettings.of(settings, journeys.list_weights())
     own = [(order, touch) for order in orders if (touch := own_touch(order)) is not None]
     changed = journeys.save_own_touches(own)
-    later = journeys.list_later_orders([order.order_id for order in orders], changed, WINDOW)
-    numbers = AttributionSettings.of(settings)
+    later = journeys.list_later_orders([order.order_id for order in orders], changed, numbers.look_back)
     tell = [order.order_id for order in orders if correlation_id is not None]
     touches, new = _save_conversions(journeys, [*orders, *later], numbers, tell)
     if correlation_id is not None:
@@ -108,13 +109,14 @@ def _save_conversions(
 
     Returns how many touches each has, by its id, and those of ``tell`` that are told for the first time.
     """
-    none = [order.order_id for order in orders if not is_conversion(order)]
+    attributed = [as_attributed(order) for order in orders]
+    none = [order.order_id for order in attributed if not order.converts]
     if none:
         journeys.delete_conversions(none)
-    converted = [order for order in orders if is_conversion(order)]
+    converted = [order for order in attributed if order.converts]
     if not converted:
         return {}, []
-    found = journeys.list_journeys([order.order_id for order in converted], WINDOW)
+    found = journeys.list_journeys([order.order_id for order in converted], numbers)
     conversions = [convert(order, found[order.order_id], numbers) for order in converted]
     new = journeys.save_conversions(conversions, tell)
     return {conversion.order.order_id: conversion.touches for conversion in conversions}, new

@@ -23,7 +23,7 @@ TESTS_LIFE = timedelta(seconds=5)
 _MOST = 10_000
 _TOKEN = re.compile(r"twk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})", re.ASCII)
 
-_FIND_KEY = "SELECT * FROM find_collecting_key(%(key)s, %(secret)s)"
+_FIND_KEY = "SELECT * FROM find_collecting_key(%(key)s, %(secret)s, %(scope)s)"
 _LIST_TESTS = """
 SELECT t.test_id, t.status, t.exclusion_group, t.forced_variant_id,
        (SELECT jsonb_agg(jsonb_build_array(v.variant_id, v.weight_basis_points) ORDER BY v.place, v.variant_id)
@@ -42,8 +42,9 @@ class _Kept:
 
 @dataclass(slots=True)
 class Directory:
-    """What a process remembers of keys and tests."""
+    """What a process remembers of keys with a scope, and of tests."""
 
+    scope: str
     clock: Callable[[], float] = time.monotonic
     _keys: dict[str, _Kept] = field(default_factory=dict)
     _tests: dict[UUID, _Kept] = field(default_factory=dict)
@@ -55,13 +56,17 @@ class Directory:
             return UUID(str(kept.value))
         match = _TOKEN.fullmatch(token)
         secret = hashlib.sha256(match[2].encode()).digest() if match else b""
-        rows = session.call(_FIND_KEY, {"key": UUID(match[1]), "secret": secret}) if match else []
+        rows = (
+            session.call(_FIND_KEY, {"key": UUID(match[1]), "secret": secret, "scope": self.scope})
+            if match
+            else []
+        )
         if not rows:
             raise RefusedError(
                 HTTPStatus.UNAUTHORIZED,
                 "no collecting key, or one that is unknown, expired or revoked",
                 "key",
-                "send a key with the scope ab:collect as 'Authorization: Bearer', in the body or in the address",
+                f"send a key with the scope {self.scope} as 'Authorization: Bearer', in the body or in the address",
             )
         if rows[0]["tenant_status"] == "uninstalled":
             raise RefusedError(HTTPStatus.FORBIDDEN, "the tenant has uninstalled", None, "register it again")

@@ -17,13 +17,14 @@ BURST, PER_SECOND = 5_000, 500.0
 
 
 class ValkeyEdge:
-    """The port ``Edge`` of ``ingress.experiments``."""
+    """The port ``Edge`` of both doors; each kind of thing is limited by itself."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, what: str) -> None:
         self._url = settings.redis_url
+        self._what = what
 
     def admit(self, tenant_id: UUID, events: int) -> timedelta:
-        bucket = Bucket(f"rate:{{ab:{tenant_id}}}:events", BURST, PER_SECOND, events)
+        bucket = Bucket(f"rate:{{ab:{tenant_id}}}:{self._what}", BURST, PER_SECOND, events)
         try:
             wait, _ = RateLimiter(self._store()).try_take([bucket], fail_open=True)
         except RetryableError:

@@ -171,10 +171,10 @@ class Fields:
         return self._content.get(name) is not None
 
     def text(self, name: str) -> str:
-        return self._matching(name, _TOLD, "1 to 128 characters, none of them a control character")
+        return self.matching(name, _TOLD, "1 to 128 characters, none of them a control character")
 
     def identifier(self, name: str) -> str:
-        return self._matching(name, _IDENTIFIER, "letters, digits, '_' and '-', 64 at most")
+        return self.matching(name, _IDENTIFIER, "letters, digits, '_' and '-', 64 at most")
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
         value = self._needed(name)
@@ -236,7 +236,7 @@ class Fields:
             raise self.bad(name, "is missing", "send it")
         return self._content[name]
 
-    def _matching(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
+    def matching(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
         value = self._needed(name)
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self.bad(name, "cannot be", expected)

@@ -19,9 +19,10 @@ from tradewind.tenancy.database import Session
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
 TOKEN_PREFIX = "twk"  # noqa: S105 - how a token begins
-PUBLISH, RUN, READ, COLLECT = "events:publish", "tasks:run", "runs:read", "ab:collect"
-SCOPES = (PUBLISH, RUN, READ, COLLECT)
-"""``ab:collect`` is for a storefront's page, where everybody can read it: a key with it may do nothing else."""
+PUBLISH, RUN, READ = "events:publish", "tasks:run", "runs:read"
+COLLECT = frozenset({"ab:collect", "touchpoints:collect"})
+"""For a storefront's page, where everybody can read the key: one with either may do nothing else."""
+SCOPES = (PUBLISH, RUN, READ, *sorted(COLLECT))
 TENANT_HEADER = "x-tradewind-tenant"
 _BEARER = re.compile(rf"Bearer {TOKEN_PREFIX}_([0-9a-f]{{32}})_([A-Za-z0-9_-]{{43}})", re.ASCII)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ingress.collecting_api.requests import DEVICES, MAX_TOUCHES, TYPES
 from ingress.manifest import Manifest
 from ingress.platform_api.answers import PROBLEM
 from ingress.platform_api.callers import PUBLISH, READ, RUN, SCOPES, TENANT_HEADER
@@ -41,6 +42,7 @@ def describe_api(manifest: Manifest, payloads: Mapping[str, Json]) -> Json:
             operation = _post(prefix, f"run.{task}", f"Run {task}", body, "RunAccepted", RUN)
             paths[f"{prefix}/tasks/{task}/runs"] = {"post": operation}
         paths[f"{prefix}/runs/{{id}}"] = {"get": _look_up(prefix)}
+    paths["/collect"] = {"post": _collect()}
     paths["/openapi.json"] = {"get": _itself()}
     return {
         "openapi": "3.1.0",
@@ -117,6 +119,51 @@ def _itself() -> Json:
             },
             "429": _ref("responses", "refused-429"),
         },
+    }
+
+
+def _collect() -> Json:
+    refused = ("400", "401", "403", "413", "429", "503")
+    return {
+        "operationId": "touches.collect",
+        "summary": "Keep what a storefront's visitors do, up to 100 touches",
+        "description": "For pages that everybody can read: the key may also stand in the body or the address. The same"
+        " touch (its `touch_id`, or all that is told of it) is kept once, so send a batch again after 503 or 429.",
+        "security": [{"apiKey": ["touchpoints:collect"]}],
+        "requestBody": {"required": True, "content": _json("Touches")},
+        "responses": {
+            "202": {"description": "Every touch is kept.", "content": _json("TouchesKept")},
+            **{status: _ref("responses", f"refused-{status}") for status in refused},
+        },
+    }
+
+
+def _touches() -> Json:
+    """What ``ingress.collecting_api.requests`` reads."""
+    short, tag = {"type": "string", "minLength": 1, "maxLength": 128}, {"type": "string", "maxLength": 256}
+    address = {"type": "string", "maxLength": 4096}
+    touch = {
+        "occurred_at": {"type": "string", "format": "date-time", "description": "Within the last 48 hours."},
+        "visitor_id": short,
+        "session_id": short,
+        "touch_id": {**short, "description": "Your own id of the touch."},
+        "type": {"enum": list(TYPES)},
+        "landing_page": address,
+        "referrer_url": address,
+        "utm": {
+            "type": "object",
+            "properties": {"source": tag, "medium": tag, "campaign": tag},
+            "additionalProperties": False,
+        },
+        "device": {"enum": list(DEVICES)},
+    }
+    item = {"type": "object", "required": ["visitor_id", "occurred_at"], "additionalProperties": False}
+    listed = {"type": "array", "minItems": 1, "maxItems": MAX_TOUCHES, "items": {**item, "properties": touch}}
+    return {
+        "type": "object",
+        "required": ["touches"],
+        "properties": {"key": {"type": "string"}, "touches": listed},
+        "additionalProperties": False,
     }
 
 
@@ -198,6 +245,8 @@ def _own_schemas() -> Json:
         ),
         "RunAccepted": _exactly({"task": text, "run_id": run_id, "duplicate": {"type": "boolean"}}),
         "Run": _exactly(run),
+        "Touches": _touches(),
+        "TouchesKept": _exactly({"accepted": {"type": "integer"}, "duplicates": {"type": "integer"}}),
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operations.touchpoints.model import Recorded, touchpoint_of
 from operations.touchpoints.repository import Touchpoints
+from tradewind.contracts.touches import Recorded, touchpoint_of
 from tradewind.contracts.touchpoints import TouchpointRecorded
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.task import task

@@ -38,7 +38,8 @@ FROM (SELECT tenant_id, extract(epoch FROM finished_at - accepted_at)::float AS 
 JOIN tenants t ON t.tenant_id = s.tenant_id GROUP BY t.slug ORDER BY t.slug
 """
 _ATTRIBUTION = """
-SELECT model, channel, sum(revenue_cents)::bigint AS cents FROM attribution_results GROUP BY 1, 2
+SELECT model, channel, sum(revenue_cents)::bigint AS cents FROM attribution_results
+WHERE window_days = 30 GROUP BY 1, 2
 """
 _EMAILS = "SELECT state, count(*)::integer AS n FROM review_email_queue GROUP BY 1 ORDER BY 1"
 _RUNS = """
@@ -47,7 +48,7 @@ SELECT count(*)::integer AS runs, (SELECT count(*) FROM task_attempt)::integer A
 FROM task_run WHERE state = 'succeeded'
 """
 _DEAD = "SELECT task, error_message FROM dead_letter WHERE state = 'open' ORDER BY created_at"
-_MODELS = ("first_touch", "last_touch", "linear", "time_decay", "position_based")
+_MODELS = ("first_touch", "last_touch", "linear", "time_decay", "position_based", "last_non_direct")
 
 
 def gather(

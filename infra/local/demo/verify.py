@@ -36,7 +36,7 @@ LEFT JOIN review_email_queue q ON q.tenant_id = o.tenant_id AND q.shopify_order_
 """
 _MODELS = """
 SELECT shopify_order_id AS id, model, sum(revenue_cents)::bigint AS cents
-FROM attribution_results GROUP BY tenant_id, 1, 2
+FROM attribution_results WHERE window_days = 30 GROUP BY tenant_id, 1, 2
 """
 _DEAD = "SELECT task, cause, error_message FROM dead_letter WHERE state = 'open' ORDER BY created_at"
 _INBOX = """
@@ -129,7 +129,7 @@ def _verify_order(
         f"{name}: revenue", order.remaining_cents if order.is_conversion else None, row["revenue_cents"]
     )
     verdict.compare(f"{name}: touches", order.touches if order.is_conversion else None, row["touchpoints"])
-    verdict.compare(f"{name}: models", 5 if order.touches else 0, len(models))
+    verdict.compare(f"{name}: models", 6 if order.touches else 0, len(models))
     verdict.compare(
         f"{name}: credits", {order.attributed_cents} if order.touches else set(), set(models.values())
     )

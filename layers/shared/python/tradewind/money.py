@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from math import lcm
 
 _NO_MINOR_UNIT_CODES = "BIF BYR CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE_DIGIT_CODES = "BHD IQD JOD KWD LYD OMR TND"
@@ -71,14 +72,16 @@ def split_by_weight(total: int, weights: Sequence[Fraction | int]) -> list[int]:
     Equal remainders go to the earlier part. A negative total is split as its mirror image. Raises ValueError where a
     weight is negative or all are zero.
     """
-    sum_of_weights = sum(weights, Fraction(0))
-    if any(weight < 0 for weight in weights) or sum_of_weights <= 0:
+    scale = lcm(*(weight.denominator for weight in weights))
+    whole = [weight.numerator * (scale // weight.denominator) for weight in weights]
+    sum_of_weights = sum(whole)
+    if any(weight < 0 for weight in whole) or sum_of_weights <= 0:
         raise ValueError("weights must not be negative and at least one must be positive")
     if total < 0:
         return [-part for part in split_by_weight(-total, weights)]
-    shares = [Fraction(total) * weight / sum_of_weights for weight in weights]
-    parts = [share.numerator // share.denominator for share in shares]
-    by_remainder = sorted(range(len(parts)), key=lambda at: (parts[at] - shares[at], at))
+    shares = [divmod(total * weight, sum_of_weights) for weight in whole]
+    parts = [part for part, _ in shares]
+    by_remainder = sorted(range(len(parts)), key=lambda at: (-shares[at][1], at))
     for at in by_remainder[: total - sum(parts)]:
         parts[at] += 1
     return parts

@@ -1,6 +1,7 @@
 """How long what may hold personal data is kept, store by store: the one place that purge, lifecycle and queues read.
 
-Nothing here is above 30 days, the time in which a customer's request must be done.
+Nothing here is above 30 days, the time in which a customer's request must be done, but what such a request reaches
+row by row.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ TABLES: Mapping[str, str] = {
 
 AB_EVENTS = timedelta(days=30)
 """Raw events of A/B tests, a partition a day: whole partitions go."""
+
+TOUCHPOINTS = timedelta(days=400)
+"""Visitors' touches, a partition a month: a year and a month to compare with. Redaction reaches each of them."""
 
 PAYLOADS = timedelta(days=30)
 """Objects of the payload bucket: large bodies of webhooks and requests, set-aside webhooks, a customer's exports."""

@@ -122,7 +122,8 @@ CREATE TABLE refund_line_items (
 );
 CALL protect('refund_line_items');
 
--- A visitor's touches. order_id is set for the touch that an order itself carries (its own landing page).
+-- A visitor's touches, one partition a month. touchpoint_id is the first half of dedupe_hash: the same touch has the same.
+-- shopify_order_id is set for the touch that an order itself carries (its own landing page).
 CREATE TABLE attribution_touchpoints (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
     touchpoint_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -131,24 +132,81 @@ CREATE TABLE attribution_touchpoints (
     session_id text,
     shopify_customer_id bigint,
     shopify_order_id bigint,
-    channel text NOT NULL,
+    channel text NOT NULL CHECK (channel IN ('direct', 'organic', 'paid', 'social', 'email', 'affiliate', 'creator',
+                                             'referral')),
     source text,
     medium text,
     campaign text,
     click_id text,
     landing_page text,
     referrer_url text,
+    device text,
     type text NOT NULL DEFAULT 'click' CHECK (type IN ('click', 'view')),
     occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, touchpoint_id),
-    UNIQUE (tenant_id, dedupe_hash)
-);
+    PRIMARY KEY (tenant_id, touchpoint_id, occurred_at)
+) PARTITION BY RANGE (occurred_at);
 CREATE INDEX touchpoints_by_visitor ON attribution_touchpoints (tenant_id, visitor_id, occurred_at);
 CREATE INDEX touchpoints_by_customer ON attribution_touchpoints (tenant_id, shopify_customer_id, occurred_at)
     WHERE shopify_customer_id IS NOT NULL;
 CREATE INDEX touchpoints_by_order ON attribution_touchpoints (tenant_id, shopify_order_id)
     WHERE shopify_order_id IS NOT NULL;
 CALL protect('attribution_touchpoints');
+
+-- What has no month of its own: touches that old orders carry themselves, kept as long as these.
+CREATE TABLE attribution_touchpoints_other (LIKE attribution_touchpoints INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+CALL protect('attribution_touchpoints_other');
+ALTER TABLE attribution_touchpoints ATTACH PARTITION attribution_touchpoints_other DEFAULT;
+
+-- The month's partition, under the parent's own rules. False where it is there already.
+CREATE FUNCTION make_touchpoint_partition(p_month date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    v_name text := 'attribution_touchpoints_' || to_char(p_month, 'YYYYMM');
+    v_end date := p_month + interval '1 month';
+BEGIN
+    IF to_regclass(v_name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('touchpoint partitions', 0));
+    IF to_regclass(v_name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE attribution_touchpoints INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', v_name);
+    EXECUTE format('CALL protect(%L)', v_name);
+    EXECUTE format('ALTER TABLE attribution_touchpoints ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', v_name,
+                   p_month::timestamp AT TIME ZONE 'UTC', v_end::timestamp AT TIME ZONE 'UTC');
+    RETURN true;
+END
+$$;
+
+-- Partitions for this month, the two to come and at first those that are kept, and an end to older ones; returns how many
+-- changed. A month that has passed gets no partition later: what came for it lies with the others.
+CREATE FUNCTION keep_touchpoint_partitions(p_today date, p_kept interval, p_first boolean DEFAULT false) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    v_changed integer := 0;
+    v_this date := date_trunc('month', p_today)::date;
+    v_from date := CASE WHEN p_first THEN date_trunc('month', p_today - p_kept)::date ELSE v_this END;
+    v_month date;
+    v_name text;
+BEGIN
+    FOR v_month IN SELECT g::date FROM generate_series(v_from, v_this + interval '2 months', interval '1 month') g LOOP
+        v_changed := v_changed + make_touchpoint_partition(v_month)::integer;
+    END LOOP;
+    FOR v_name IN
+        SELECT i.inhrelid::regclass::text FROM pg_inherits i
+        WHERE i.inhparent = 'attribution_touchpoints'::regclass
+          AND i.inhrelid <> 'attribution_touchpoints_other'::regclass
+          AND to_date(right(i.inhrelid::regclass::text, 6), 'YYYYMM') + interval '1 month' < p_today - p_kept
+    LOOP
+        EXECUTE format('DROP TABLE %I', v_name);
+        v_changed := v_changed + 1;
+    END LOOP;
+    RETURN v_changed;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION make_touchpoint_partition(date), keep_touchpoint_partitions(date, interval, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keep_touchpoint_partitions(date, interval, boolean) TO tradewind_platform;
 
 -- told: that the order has become a conversion was told as order.converted.
 CREATE TABLE attribution_conversions (
@@ -170,28 +228,43 @@ CREATE TABLE attribution_conversions (
 );
 CALL protect('attribution_conversions');
 
-CREATE TABLE attribution_results (
+-- What each model gives to each touch of a conversion, a row a window. touchpoint_ids and channels are in order, oldest
+-- first; channels by their places in the view below. credits (billionths of the conversion) and cents are arrays by model,
+-- in that view's order too, and within it by touch; null where the tenant's settings leave a model out. One row holds what
+-- would be seven and more.
+CREATE TABLE attribution_credits (
     tenant_id uuid NOT NULL DEFAULT current_tenant(),
     shopify_order_id bigint NOT NULL,
-    touchpoint_id uuid NOT NULL,
-    model text NOT NULL,
     window_days integer NOT NULL,
-    position integer NOT NULL,
-    channel text NOT NULL,
-    credit numeric(10, 9) NOT NULL,
-    revenue_cents bigint NOT NULL,
-    PRIMARY KEY (tenant_id, shopify_order_id, touchpoint_id, model, window_days),
-    FOREIGN KEY (tenant_id, shopify_order_id) REFERENCES attribution_conversions ON DELETE CASCADE,
-    FOREIGN KEY (tenant_id, touchpoint_id) REFERENCES attribution_touchpoints ON DELETE CASCADE
+    touchpoint_ids uuid[] NOT NULL,
+    channels smallint[] NOT NULL,
+    credits integer[] NOT NULL,
+    cents bigint[] NOT NULL,
+    PRIMARY KEY (tenant_id, shopify_order_id, window_days),
+    FOREIGN KEY (tenant_id, shopify_order_id) REFERENCES attribution_conversions ON DELETE CASCADE
 );
-CREATE INDEX attribution_results_by_touchpoint ON attribution_results (tenant_id, touchpoint_id);
-CALL protect('attribution_results');
+CALL protect('attribution_credits');
 
--- One row a conversion: what each model gives to each channel, in cents that sum to the conversion's revenue.
+-- The same as one row for each conversion, touch, model and window. position counts from 1, oldest first.
+CREATE VIEW attribution_results WITH (security_invoker = true) AS
+SELECT c.tenant_id, c.shopify_order_id, t.touchpoint_id, m.model, c.window_days, t.position::integer AS position,
+       (ARRAY['direct', 'organic', 'paid', 'social', 'email', 'affiliate', 'creator', 'referral'])[t.channel] AS channel,
+       (c.credits[m.place][t.position] / 1e9)::numeric(10, 9) AS credit, c.cents[m.place][t.position] AS revenue_cents
+FROM attribution_credits c
+CROSS JOIN (VALUES (1, 'first_touch'), (2, 'last_touch'), (3, 'linear'), (4, 'time_decay'), (5, 'position_based'),
+                   (6, 'last_non_direct'), (7, 'data_driven')) m (place, model)
+CROSS JOIN LATERAL unnest(c.touchpoint_ids, c.channels) WITH ORDINALITY t (touchpoint_id, channel, position)
+WHERE c.cents[m.place][1] IS NOT NULL;
+GRANT SELECT ON attribution_results TO tradewind_app;
+
+-- One row a conversion: what each model gives to each channel in the tenant's default window (30 days), in cents that sum to
+-- the conversion's revenue.
 CREATE VIEW conversion_attribution WITH (security_invoker = true) AS
 WITH by_channel AS (
-    SELECT tenant_id, shopify_order_id, model, channel, sum(revenue_cents) AS cents
-    FROM attribution_results WHERE window_days = 30
+    SELECT r.tenant_id, r.shopify_order_id, r.model, r.channel, sum(r.revenue_cents) AS cents
+    FROM attribution_results r JOIN tenants t ON t.tenant_id = r.tenant_id
+    WHERE r.window_days = CASE jsonb_typeof(t.settings #> '{attribution,default_window_days}')
+                          WHEN 'number' THEN (t.settings #>> '{attribution,default_window_days}')::numeric ELSE 30 END
     GROUP BY 1, 2, 3, 4
 ), by_model AS (
     SELECT tenant_id, shopify_order_id, model, jsonb_object_agg(channel, cents) AS channels
@@ -202,7 +275,9 @@ SELECT c.tenant_id, c.shopify_order_id, c.revenue_cents, c.currency, c.converted
        max(m.channels::text) FILTER (WHERE m.model = 'last_touch')::jsonb AS attribution_last,
        max(m.channels::text) FILTER (WHERE m.model = 'linear')::jsonb AS attribution_linear,
        max(m.channels::text) FILTER (WHERE m.model = 'time_decay')::jsonb AS attribution_time_decay,
-       max(m.channels::text) FILTER (WHERE m.model = 'position_based')::jsonb AS attribution_position
+       max(m.channels::text) FILTER (WHERE m.model = 'position_based')::jsonb AS attribution_position,
+       max(m.channels::text) FILTER (WHERE m.model = 'last_non_direct')::jsonb AS attribution_last_non_direct,
+       max(m.channels::text) FILTER (WHERE m.model = 'data_driven')::jsonb AS attribution_data_driven
 FROM attribution_conversions c
 LEFT JOIN by_model m ON m.tenant_id = c.tenant_id AND m.shopify_order_id = c.shopify_order_id
 GROUP BY c.tenant_id, c.shopify_order_id, c.revenue_cents, c.currency, c.converted_at, c.status;

@@ -55,6 +55,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN sha256(convert_to(p_kind || chr(31) || p_value, 'UTF8'));
 
 -- Before a row is written: whose customer or order was redacted is stored without what was redacted, or not at all.
+-- The trigger names the table, since a partition has another name than what is declared.
 CREATE FUNCTION forget_redacted() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -67,16 +68,16 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM personal_data p
         JOIN redacted_subjects s ON s.digest = subject_digest(p.holds, v_row ->> p.column_name)
-        WHERE p.table_name = TG_TABLE_NAME AND p.holds IN ('customer', 'order')
+        WHERE p.table_name = TG_ARGV[0] AND p.holds IN ('customer', 'order')
     ) THEN
         RETURN NEW;
     END IF;
-    IF EXISTS (SELECT FROM personal_data p WHERE p.table_name = TG_TABLE_NAME AND p.on_redact = 'delete') THEN
+    IF EXISTS (SELECT FROM personal_data p WHERE p.table_name = TG_ARGV[0] AND p.on_redact = 'delete') THEN
         RETURN NULL;
     END IF;
     RETURN jsonb_populate_record(NEW, (
         SELECT coalesce(jsonb_object_agg(p.column_name, cleared_value(p.table_name, p.column_name)), '{}')
-        FROM personal_data p WHERE p.table_name = TG_TABLE_NAME AND p.on_redact = 'clear'));
+        FROM personal_data p WHERE p.table_name = TG_ARGV[0] AND p.on_redact = 'clear'));
 END
 $$;
 
@@ -102,7 +103,7 @@ BEGIN
     IF EXISTS (SELECT FROM personal_data p WHERE p.table_name = p_table::text AND p.on_redact <> 'keep')
        AND EXISTS (SELECT FROM personal_data p WHERE p.table_name = p_table::text AND p.holds IN ('customer', 'order')) THEN
         EXECUTE format('CREATE TRIGGER forget_redacted BEFORE INSERT OR UPDATE ON %s'
-                       ' FOR EACH ROW EXECUTE FUNCTION forget_redacted()', p_table);
+                       ' FOR EACH ROW EXECUTE FUNCTION forget_redacted(%L)', p_table, p_table::text);
     END IF;
 END
 $$;
@@ -317,10 +318,10 @@ CALL declare_data('refunds', '{"shopify_order_id": "order", "reason": "personal 
 CALL declare_data('attribution_touchpoints', '{"shopify_order_id": "order", "shopify_customer_id": "customer clear",
     "visitor_id": "visitor clear", "session_id": "personal clear", "click_id": "personal clear",
     "landing_page": "personal clear", "referrer_url": "personal clear", "dedupe_hash": "nothing", "channel": "nothing",
-    "source": "nothing", "medium": "nothing", "campaign": "nothing", "type": "nothing"}');
+    "source": "nothing", "medium": "nothing", "campaign": "nothing", "device": "nothing", "type": "nothing"}');
 CALL declare_data('attribution_conversions', '{"shopify_order_id": "order", "shopify_customer_id": "customer clear",
     "visitor_id": "visitor clear", "currency": "nothing", "status": "nothing"}');
-CALL declare_data('attribution_results', '{"shopify_order_id": "order", "model": "nothing", "channel": "nothing"}');
+CALL declare_data('attribution_credits', '{"shopify_order_id": "order"}');
 CALL declare_data('creators', '{"name": "partner", "email": "partner", "code": "nothing", "status": "nothing"}');
 CALL declare_data('commissions', '{"shopify_order_id": "order", "code": "nothing", "currency": "nothing", "tier": "nothing",
     "state": "nothing"}');

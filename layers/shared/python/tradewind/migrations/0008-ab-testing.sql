@@ -298,17 +298,18 @@ REVOKE EXECUTE ON FUNCTION make_ab_event_partition(date), keep_ab_event_partitio
 GRANT EXECUTE ON FUNCTION keep_ab_event_partitions(date, interval) TO tradewind_platform;
 SELECT keep_ab_event_partitions((now() AT TIME ZONE 'UTC')::date, interval '30 days');
 
--- Whose collecting key this is, for who holds its secret: nothing is told of any other key.
-CREATE FUNCTION find_collecting_key(p_key uuid, p_secret_sha256 bytea) RETURNS TABLE (tenant_id uuid, tenant_status text)
+-- Whose collecting key with this scope this is, for who holds its secret: nothing is told of any other key.
+CREATE FUNCTION find_collecting_key(p_key uuid, p_secret_sha256 bytea, p_scope text) RETURNS TABLE (tenant_id uuid, tenant_status text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
 BEGIN ATOMIC
     SELECT t.tenant_id, t.status
     FROM api_keys k JOIN tenants t ON t.tenant_id = k.tenant_id
-    WHERE k.key_id = p_key AND k.secret_sha256 = p_secret_sha256 AND k.scopes = ARRAY['ab:collect']
+    WHERE k.key_id = p_key AND k.secret_sha256 = p_secret_sha256 AND p_scope = ANY (k.scopes)
+      AND k.scopes <@ ARRAY['ab:collect', 'touchpoints:collect']
       AND k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true);
 END;
-REVOKE EXECUTE ON FUNCTION find_collecting_key(uuid, bytea) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_collecting_key(uuid, bytea) TO tradewind_app;
+REVOKE EXECUTE ON FUNCTION find_collecting_key(uuid, bytea, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_collecting_key(uuid, bytea, text) TO tradewind_app;
 
 -- Visitors of running tests, each once per test; a visitor keeps the first variant. Answers every visitor's standing
 -- variant, and which rows are new. One statement after the other: the second sees what a concurrent caller wrote.

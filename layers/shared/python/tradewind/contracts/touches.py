@@ -1,4 +1,7 @@
-"""A touch as it is stored, pure: its channel, and the identity under which it is stored once."""
+"""A touch as it is stored, pure: its channel, and the identity under which it is stored once.
+
+Shared by the doors that take touches, so that one told at both is stored once.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from tradewind.contracts.visits import Visit, classify_visit
@@ -25,6 +29,7 @@ class Recorded:
     landing_page: str | None
     referrer_url: str | None
     utm: Mapping[str, str]
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,27 @@ class Touchpoint:
     dedupe_hash: str
     visit: Visit
     recorded: Recorded
+
+    def row(self) -> dict[str, Any]:
+        """What is stored of it."""
+        told, visit = self.recorded, self.visit
+        return {
+            "touchpoint_id": str(self.id),
+            "dedupe_hash": self.dedupe_hash,
+            "visitor_id": told.visitor_id,
+            "session_id": told.session_id,
+            "shopify_customer_id": told.customer_id,
+            "channel": visit.channel,
+            "source": visit.source,
+            "medium": visit.medium,
+            "campaign": visit.campaign,
+            "click_id": visit.click_id,
+            "landing_page": told.landing_page,
+            "referrer_url": told.referrer_url,
+            "device": told.device,
+            "type": told.type,
+            "occurred_at": told.occurred_at.isoformat(),
+        }
 
 
 def touchpoint_of(recorded: Recorded) -> Touchpoint:

@@ -1,0 +1,135 @@
+"""A chunk of conversions over arrays: from the touches that were copied out to the credits that are copied in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.attribution.statistics.copying import (
+    HEADER,
+    TOUCH,
+    TRAILER,
+    CreditRecords,
+    read_records,
+)
+from analytics.attribution.statistics.sharing import Touches, share
+from tradewind.contracts.attribution import MAX_TOUCHES, AttributionSettings
+
+DAY = 86_400 * 10**6
+CONVERSION = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("l1", ">i4"),
+        ("order", ">i8"),
+        ("l2", ">i4"),
+        ("revenue", ">i8"),
+        ("l3", ">i4"),
+        ("placed", ">i8"),
+    ]
+)
+"""A conversion: its order, what refunds leave of it in cents, and its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Orders in their places: ids, cents that refunds leave, and instants in microseconds since 2000."""
+
+    order_ids: NDArray[np.int64]
+    revenue: NDArray[np.int64]
+    placed: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: NDArray[Any]) -> Chunk:
+        """From records of ``CONVERSION``."""
+        table = (records[name].astype(np.int64) for name in ("order", "revenue", "placed"))
+        return cls(*table)
+
+
+@dataclass(frozen=True, slots=True)
+class Journeys:
+    """Selected touches, order by order, oldest first; order ``at`` has those from ``begins[at]`` to ``ends[at]``."""
+
+    records: NDArray[Any]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many touches each order has."""
+        return self.ends - self.begins
+
+
+def select_journeys(copied: bytes, chunk: Chunk, settings: AttributionSettings) -> Journeys:
+    """Order the touches, count each once, keep the latest fifty, and collapse them where the tenant wants that."""
+    found = read_records(copied, TOUCH)
+    halves = np.ascontiguousarray(found["id"]).view(">u8").reshape(-1, 2)
+    place = found["place"].astype(np.int64)
+    sorted_by = np.lexsort((halves[:, 1], halves[:, 0], found["instant"], place))
+    found, place, halves = found[sorted_by], place[sorted_by], halves[sorted_by]
+    kept = np.ones(len(found), bool)
+    kept[1:] = (place[1:] != place[:-1]) | (halves[1:] != halves[:-1]).any(axis=1)
+    found, place = found[kept], place[kept]
+    begins, ends = _bounds(place, len(chunk.order_ids))
+    late = np.arange(len(place)) >= ends[place] - MAX_TOUCHES
+    if settings.collapse:
+        following = np.zeros(len(place), bool)
+        following[:-1] = (place[1:] == place[:-1]) & (found["channel"][1:] == found["channel"][:-1])
+        late &= ~following
+    if not late.all():
+        found, place = found[late], place[late]
+        begins, ends = _bounds(place, len(chunk.order_ids))
+    return Journeys(found, begins, ends)
+
+
+def _bounds(place: NDArray[np.int64], orders: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    edges = np.searchsorted(place, np.arange(orders + 1))
+    return edges[:-1], edges[1:]
+
+
+def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings) -> Iterator[bytes]:
+    """The chunk's rows of ``attribution_credits`` as a binary COPY takes them.
+
+    A window's touches are the last of the longest window's, so that what is computed for a number of touches serves
+    every window that has as many.
+    """
+    records = journeys.records
+    instants, channels = records["instant"].astype(np.int64), records["channel"].astype(np.int16)
+    place = np.repeat(np.arange(len(chunk.order_ids)), journeys.counts)
+    age = chunk.placed[place] - instants
+    inside = {
+        days: np.bincount(place[age <= days * DAY], minlength=len(chunk.order_ids))
+        for days in settings.windows
+    }
+    yield HEADER
+    for number in range(1, int(journeys.counts.max(initial=0)) + 1):
+        windows = {days: np.flatnonzero(counts == number) for days, counts in inside.items()}
+        rows = np.unique(np.concatenate(list(windows.values())))
+        if not len(rows):
+            continue
+        of_row = (journeys.ends[rows] - number)[:, None] + np.arange(number)
+        touches = Touches(chunk.revenue[rows], instants[of_row], channels[of_row])
+        made = _records(chunk.order_ids[rows], records["id"][of_row], touches, settings)
+        for days, chosen in windows.items():
+            if len(chosen):
+                written = made[np.searchsorted(rows, chosen)] if len(chosen) < len(rows) else made
+                written["window"] = days
+                yield written.tobytes()
+    yield TRAILER
+
+
+def _records(
+    order_ids: NDArray[np.int64], ids: NDArray[Any], touches: Touches, settings: AttributionSettings
+) -> NDArray[Any]:
+    """Records of conversions with one number of touches, but for their window."""
+    form = CreditRecords(touches.shape[1], settings.written_models)
+    made = form.make(len(order_ids))
+    made["order"], made["ids"]["v"], made["channels"]["v"] = order_ids, ids, touches.channels
+    for model in settings.written_models:
+        credit, cents = share(model, touches, settings)
+        made[f"credits_{model}"]["v"] = credit
+        made[f"cents_{model}"]["v"] = cents
+    return made

@@ -1,0 +1,150 @@
+"""Recalculating conversions over arrays, against the order chain's own results, on a real Postgres."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from analytics.attribution.recalculating import Progress, recalculate_chunk
+from analytics.attribution.recalculation_tasks import attribution_recalculate_recent
+from analytics.attribution.repository import Conversions
+from commerce.order_sync.tasks import sync_order
+from operations.touchpoints.tasks import touchpoint_ingest
+from tests.fakes import NOON, a_refund, an_order
+from tests.integration.harness import House
+from tradewind.ports import ShopifyCustomer
+from tradewind.tasks.message import Source
+from tradewind.tasks.worker import Done
+from tradewind.tenancy.database import Session, TenantDb
+
+EVERYTHING = {
+    "since": (NOON - timedelta(days=90)).isoformat(),
+    "until": (NOON + timedelta(days=90)).isoformat(),
+}
+CREDITS = "SELECT * FROM attribution_credits ORDER BY shopify_order_id, window_days"
+CONVERSIONS = "SELECT shopify_order_id, touchpoints, status FROM attribution_conversions ORDER BY 1"
+ORDERS = 24
+
+
+@pytest.fixture
+def shop(house: House) -> House:
+    """Orders with touches of many kinds: of visitors, of customers alone, refunded ones, ones without a touch."""
+    chance = Random(5)
+    for number in range(80):
+        at = NOON - timedelta(hours=chance.randint(0, 900), seconds=number)
+        visitor = f"visitor-{number % 9}" if number % 5 else None
+        told = {
+            "occurred_at": at.isoformat(),
+            "touch_id": f"t-{number}",
+            "type": chance.choice(["click", "view"]),
+            "utm": {"medium": chance.choice(["cpc", "email", "social", "affiliate"])},
+            **({"visitor_id": visitor} if visitor else {"customer_id": 500 + number % 4}),
+        }
+        assert isinstance(house.run(touchpoint_ingest, told, source=Source.EVENT), Done)
+    house.write(
+        "INSERT INTO attribution_identities (visitor_id, shopify_customer_id) VALUES ('visitor-8', 501)"
+    )
+    for number in range(ORDERS):
+        placed = NOON - timedelta(hours=chance.randint(0, 300))
+        changes: dict[str, Any] = {} if number % 3 else {"visit": None}
+        if number % 6 == 0:
+            changes["refunds"] = (a_refund(9000 + number, 3_333, 3_000, placed, 10 * number + 1),)
+        house.shopify.put(
+            an_order(
+                2000 + number,
+                placed_at=placed,
+                updated_at=placed,
+                total_cents=10_200 + number,
+                attributes={"visitor_id": f"visitor-{number % 11}"} if number % 4 else {},
+                customer=ShopifyCustomer(500 + number % 4, "c@example.com", "C", None, None, None),
+                **changes,
+            )
+        )
+        assert isinstance(house.run(sync_order, {"order_id": 2000 + number}), Done)
+    return house
+
+
+def recalculate(house: House, **payload: Any) -> dict[str, Any]:
+    end = house.run(attribution_recalculate_recent, {**EVERYTHING, **payload}, source=Source.MANUAL)
+    assert isinstance(end, Done)
+    found: dict[str, Any] = end.result
+    return found
+
+
+def test_everything_stands_as_the_chain_has_computed_it(shop: House) -> None:
+    chain = shop.query(CREDITS)
+    assert len({row["shopify_order_id"] for row in chain}) > ORDERS / 2
+    assert recalculate(shop) == {"conversions": ORDERS, "changed": 0}
+    assert shop.query(CREDITS) == chain
+
+
+def test_what_is_lost_or_wrong_is_written_again_and_then_nothing(shop: House) -> None:
+    stood, conversions = shop.query(CREDITS), shop.query(CONVERSIONS)
+    wrong = len(shop.query("SELECT 1 AS x FROM attribution_credits WHERE window_days = 7"))
+    lost = len(shop.query("SELECT 1 AS x FROM attribution_credits WHERE window_days = 30"))
+    shop.write("UPDATE attribution_credits SET channels = channels || 8::smallint WHERE window_days = 7")
+    shop.write("DELETE FROM attribution_credits WHERE window_days = 30")
+    shop.write("UPDATE attribution_conversions SET touchpoints = 77")
+    assert recalculate(shop) == {"conversions": ORDERS, "changed": wrong + lost + ORDERS}
+    assert (shop.query(CREDITS), shop.query(CONVERSIONS)) == (stood, conversions)
+    assert recalculate(shop) == {"conversions": ORDERS, "changed": 0}
+
+
+def test_touch_that_came_late_counts(shop: House) -> None:
+    [order] = shop.query(
+        "SELECT shopify_order_id, placed_at FROM orders WHERE visitor_id = 'visitor-10' LIMIT 1"
+    )
+    at = order["placed_at"] - timedelta(hours=1)
+    shop.run(
+        touchpoint_ingest,
+        {"occurred_at": at.isoformat(), "visitor_id": "visitor-10", "utm": {"medium": "affiliate"}},
+        source=Source.EVENT,
+    )
+    before = shop.query(CREDITS)
+    assert recalculate(shop)["changed"] > 0
+    late = [row for row in shop.query(CREDITS) if row not in before]
+    assert {6} <= {code for row in late for code in row["channels"]}
+
+
+def test_only_the_ranges_conversions_are_computed(shop: House) -> None:
+    shop.write("DELETE FROM attribution_credits")
+    [found] = shop.query(
+        "SELECT count(*)::int AS n FROM orders WHERE placed_at >= %s", NOON - timedelta(days=3)
+    )
+    done = recalculate(shop, since=(NOON - timedelta(days=3)).isoformat())
+    assert done["conversions"] == found["n"]
+    written = shop.query("SELECT DISTINCT shopify_order_id FROM attribution_credits")
+    recent = shop.query("SELECT shopify_order_id FROM orders WHERE placed_at >= %s", NOON - timedelta(days=3))
+    assert {row["shopify_order_id"] for row in written} <= {row["shopify_order_id"] for row in recent}
+
+
+def test_chunks_of_any_size_end_alike_and_go_on_from_where_they_were(shop: House) -> None:
+    stood = shop.query(CREDITS)
+    shop.write("DELETE FROM attribution_credits")
+    session = Session(shop.connections)
+    db, progress, chunks = TenantDb(session, shop.tenant_id), Progress(), 0
+    since, until = NOON - timedelta(days=90), NOON + timedelta(days=90)
+    while (further := recalculate_chunk(db, {}, since, until, progress, size=5)) is not None:
+        session.settle()
+        progress = Progress.of(further.checkpoint())
+        chunks += 1
+    session.close()
+    assert (chunks, progress.conversions, progress.changed) == (5, ORDERS, len(stood))
+    assert shop.query(CREDITS) == stood
+
+
+def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
+    shop.write(
+        "UPDATE attribution_credits SET cents = NULLIF(cents, cents) || ARRAY[[1]]::bigint[] WHERE false"
+    )
+    shop.write("DELETE FROM attribution_credits")
+    session = Session(shop.connections)
+    with TenantDb(session, shop.tenant_id).begin() as tx:
+        conversions = Conversions(tx)
+        conversions.take_chunk(NOON - timedelta(days=90), NOON, Progress().after_at, 0, 1000)
+        shop.write("UPDATE attribution_conversions SET calculated_at = calculated_at + interval '1 second'")
+        assert conversions.write_chunk([]) == (0, 0)
+    session.close()
