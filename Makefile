@@ -127,5 +127,8 @@ cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE
 mail-storm: $(INSTALLED)  ## Send 100,000 review e-mails while the provider fails and workers die [MAIL_SIZE=medium].
 	@MAIL_SIZE=$(or $(MAIL_SIZE),large) $(VENV)/python -m pytest -q -s tests/integration/test_mail_storm.py
 
+report-preview: $(INSTALLED)  ## Render the weekly summary and a profit and loss into .tradewind/report-preview/.
+	@$(VENV)/python -m infra.local.report_preview
+
 email-preview: $(INSTALLED)  ## Render every review e-mail into .tradewind/email-preview/, with a page to leaf through.
 	@$(VENV)/python -m infra.local.email_preview

@@ -15,6 +15,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, SecretStr
 
+from analytics.profit_and_loss.payloads import Booking, ConfigSave, CostImport
+from analytics.profit_and_loss.statement import Rules
 from tradewind.contracts.ab_tests import AbTestCreated
 
 LATELY = datetime.now(UTC).replace(microsecond=0)
@@ -32,6 +34,9 @@ _NAMED: Mapping[str, Any] = {
     "content": lambda number: {"result": {"note": f"text-{number}"}},
     "after": lambda _: None,
     "epsilon": lambda _: 0.5,
+    "by": lambda _: Rules(),
+    "parts": lambda _: (),
+    "saved_after": lambda _: LATELY + timedelta(days=900),
     "last_day": lambda _: LATELY.date() - timedelta(days=2),
     "week_on": lambda _: LATELY.date() - timedelta(days=14 + LATELY.weekday()),
 }
@@ -44,6 +49,18 @@ WHOLE: Mapping[type[BaseModel], Any] = {
             {"variant_id": f"text-{number}", "name": f"text-{number}", "is_control": True},
             {"variant_id": f"other-{number}", "name": f"text-{number}"},
         ],
+    },
+    Booking: lambda number: {
+        "categories": [{"category": f"own_{number}", "label": "Own", "type": "operating"}],
+        "expenses": [
+            {"expense_id": f"e{number}", "category": "rent", "amount_cents": 1, "incurred_on": "2026-10-12"}
+        ],
+    },
+    CostImport: lambda number: {"rows": f"product_id,unit_cost\n{number},1.00\n"},
+    ConfigSave: lambda number: {
+        "kind": "costs",
+        "document": {"fulfilment": {"packaging_cents": number}},
+        "changed_by": "somebody",
     },
 }
 """Payloads whose fields depend on each other."""

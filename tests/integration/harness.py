@@ -19,7 +19,15 @@ from psycopg.rows import dict_row
 
 from commerce.order_sync.workflow import order_sync
 from infra.local.postgres import DatabaseUrls
-from tests.fakes import FakeCounters, FakeMachines, FakeMessenger, FakePayloads, FakeQueues, FakeShopify
+from tests.fakes import (
+    FakeCounters,
+    FakeEmailSender,
+    FakeMachines,
+    FakeMessenger,
+    FakePayloads,
+    FakeQueues,
+    FakeShopify,
+)
 from tests.played import PlayedShop
 from tradewind.aws.client import AwsClient
 from tradewind.aws.objects import PayloadStore
@@ -76,6 +84,7 @@ class House:
     payloads: FakePayloads = field(default_factory=FakePayloads)
     counters: FakeCounters = field(default_factory=FakeCounters)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
+    email: FakeEmailSender = field(default_factory=FakeEmailSender)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.urls.app)
@@ -101,6 +110,7 @@ class House:
             "payloads": lambda _: self.payloads,
             "counters": lambda _: self.counters,
             "messenger": lambda _: self.messenger,
+            "email": lambda _: self.email,
         }
         for name, factory in fakes.items():
             if name in worker._factories:

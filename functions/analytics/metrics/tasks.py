@@ -22,6 +22,8 @@ from analytics.profit_and_loss.payloads import StatementRequest
 from analytics.profit_and_loss.periods import span_of_day
 from analytics.profit_and_loss.repository import Books
 from analytics.profit_and_loss.tasks import close_days, generate_pl_statement
+from analytics.reports.payloads import WeekToTell
+from analytics.reports.tasks import send_weekly_report
 from tradewind.clock import Clock
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.errors import InvalidPayloadError
@@ -128,12 +130,12 @@ def aggregate_daily_metrics(
     each_tenant=True,
     retry=METRICS,
     cap=1,
-    starts=("analytics-weekly-metrics-summary",),
+    starts=("analytics-weekly-metrics-summary", "analytics-send-weekly-report"),
 )
 def weekly_metrics_summary(
     payload: Week, run: Run, tenant: Tenant, db: TenantDb, clock: Clock, outbox: Outbox
 ) -> WeekSummary | WeekPostponed:
-    """Count the tenant's last week, Monday to Sunday, beside the week before it.
+    """Count the tenant's last week, Monday to Sunday, beside the week before it, and have its people told.
 
     Where the week still lasts, west of UTC-8, the summary starts itself again at its end.
     """
@@ -148,6 +150,7 @@ def weekly_metrics_summary(
         return WeekPostponed(monday, due_at)
     periods = [week_of(monday - WEEK, tenant.zone), week]
     before, counted = count(db, tenant, periods)
+    outbox.start(send_weekly_report, WeekToTell(week_on=monday), key=f"report/{monday}")
     return summary_of(before, counted)
 
 

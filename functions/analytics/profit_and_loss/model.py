@@ -7,7 +7,7 @@ are in basis points of net revenue, None where net revenue is not positive.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -231,3 +231,79 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Expense:
+    """What somebody spent, or other income, on a local day; in cents of the tenant's currency."""
+
+    expense_id: str
+    category: str
+    amount_cents: int
+    income: bool
+    incurred_on: date
+    vendor: str | None
+    description: str | None
+    counts_for_pnl: bool
+    exclusion_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """By which versions of the configurations it was made; 0 is the default."""
+
+    costs: int = 0
+    cogs: int = 0
+    formula: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A statement as it is kept: its main figures, and the whole of it as ``statement``."""
+
+    start_on: date
+    end_on: date
+    currency: str
+    orders: int
+    net_revenue_cents: int
+    gross_profit_cents: int
+    contribution_margin_cents: int
+    operating_income_cents: int
+    net_profit_cents: int
+    statement: Mapping[str, Any]
+    versions: Versions
+
+
+@dataclass(frozen=True, slots=True)
+class DayProfit:
+    """What a day brought, beside its other figures."""
+
+    opened_at: datetime
+    gross_profit_cents: int
+    contribution_margin_cents: int
+    net_profit_cents: int
+
+
+def snapshot_of(statement: Statement, orders: int, versions: Versions) -> Snapshot:
+    return Snapshot(
+        start_on=statement.span.start,
+        end_on=statement.span.end,
+        currency=statement.currency,
+        orders=orders,
+        net_revenue_cents=statement.cents("net_revenue"),
+        gross_profit_cents=statement.cents("gross_profit"),
+        contribution_margin_cents=statement.cents("contribution_margin"),
+        operating_income_cents=statement.cents("operating_income"),
+        net_profit_cents=statement.cents("net_profit"),
+        statement={"lines": [asdict(line) for line in statement.lines], "notes": list(statement.notes)},
+        versions=versions,
+    )
+
+
+def day_profit_of(statement: Statement) -> DayProfit:
+    return DayProfit(
+        statement.span.opened_at,
+        statement.cents("gross_profit"),
+        statement.cents("contribution_margin"),
+        statement.cents("net_profit"),
+    )

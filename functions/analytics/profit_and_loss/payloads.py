@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from analytics.profit_and_loss.configs import CONFIGS, Cents, ConfigKind, Name
-from analytics.profit_and_loss.model import CategoryType, UnitCost
+from analytics.profit_and_loss.model import Category, CategoryType, Expense, UnitCost
 from tradewind.errors import InvalidPayloadError
 from tradewind.money import to_cents
 
@@ -103,6 +103,9 @@ class ExpenseTold(_Payload):
     counts_for_pnl: bool = True
     exclusion_reason: Text | None = None
 
+    def to_model(self) -> Expense:
+        return Expense(**self.model_dump())
+
 
 class CategoryTold(_Payload):
     """A category of the tenant's own, or a system's one under another label, or hidden."""
@@ -111,6 +114,9 @@ class CategoryTold(_Payload):
     label: Name
     type: CategoryType
     hidden: bool = False
+
+    def to_model(self) -> Category:
+        return Category(self.category, self.label, self.type, self.hidden)
 
 
 class Booking(_Payload):

@@ -22,6 +22,11 @@ def month_of(day: date, zone: str) -> Span:
     return span_of(day.replace(day=1), day.replace(day=last), zone)
 
 
+def month_before(day: date, zone: str) -> Span:
+    """The calendar month before that of a day."""
+    return month_of(day.replace(day=1) - DAY, zone)
+
+
 def span_of_day(period: Period) -> Span:
     return Span(period.starts_on, period.starts_on, period.opened_at, period.closes_at)
 

@@ -114,19 +114,20 @@ SELECT category, label, type, hidden FROM expense_categories ORDER BY category;
 -- One at a time saves a configuration of the tenant.
 SELECT pg_advisory_xact_lock(hashtextextended(current_tenant()::text || 'finance_configs', 3));
 
--- count_saves_since --
--- How many versions were saved since an instant.
-SELECT count(*)::integer AS saves FROM finance_configs WHERE changed_at >= %(since)s;
+-- count_saves_after --
+-- How many versions were saved after an instant.
+SELECT count(*)::integer AS saves FROM finance_configs WHERE changed_at > %(saved_after)s;
 
 -- add_config --
 -- The next version of a configuration.
 INSERT INTO finance_configs (kind, version, document, changed_by)
-VALUES (%(kind)s, %(version)s, %(document)s, %(changed_by)s);
+VALUES (%(config_kind)s, %(version)s, %(document)s, %(changed_by)s);
 
 -- add_changes --
 -- What a version changed, field by field.
 INSERT INTO finance_config_changes (kind, version, field, before, after)
-SELECT r.kind, r.version, r.field, r.before, r.after FROM jsonb_populate_recordset(NULL::finance_config_changes, %(changes)s) r;
+SELECT r.kind, r.version, r.field, r.before, r.after FROM jsonb_populate_recordset(NULL::finance_config_changes, %(changes)s) r
+ON CONFLICT DO NOTHING;
 
 -- save_costs --
 -- Unit costs from an instant on. Those come back that say something new: a cost that stands already opens no new row.
@@ -177,7 +178,7 @@ INSERT INTO pnl_snapshots AS s (start_on, end_on, currency, orders, net_revenue_
     contribution_margin_cents, operating_income_cents, net_profit_cents, statement, costs_version, cogs_version, formula_version)
 SELECT r.start_on, r.end_on, r.currency, r.orders, r.net_revenue_cents, r.gross_profit_cents, r.contribution_margin_cents,
        r.operating_income_cents, r.net_profit_cents, r.statement, r.costs_version, r.cogs_version, r.formula_version
-FROM jsonb_populate_record(NULL::pnl_snapshots, %(snapshot)s) r
+FROM jsonb_populate_recordset(NULL::pnl_snapshots, %(snapshots)s) r
 ON CONFLICT (tenant_id, start_on, end_on) DO UPDATE SET
     currency = excluded.currency, orders = excluded.orders, net_revenue_cents = excluded.net_revenue_cents,
     gross_profit_cents = excluded.gross_profit_cents, contribution_margin_cents = excluded.contribution_margin_cents,

@@ -21,13 +21,15 @@ from analytics.profit_and_loss.model import (
     Category,
     CategoryType,
     Counted,
+    DayProfit,
+    Expense,
+    Snapshot,
     Span,
     Spend,
-    Statement,
     UnitCost,
+    Versions,
     categories_of,
 )
-from analytics.profit_and_loss.payloads import CategoryTold, ExpenseTold
 from analytics.profit_and_loss.statement import Rules
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
@@ -60,12 +62,9 @@ _COUNTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """By which versions a statement was made; 0 is the default."""
-
-    costs: int = 0
-    cogs: int = 0
-    formula: int = 0
+class SavedConfig:
+    version: int
+    document: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +81,15 @@ class Books:
 
     def configs(self) -> Configs:
         """The tenant's configurations as they stand."""
-        rows = {row["kind"]: row for row in self._tx.fetch_all(QUERIES["find_configs"], {})}
-        documents = {kind: row["document"] for kind, row in rows.items()}
+        saved = self.documents()
+        documents = {kind: each.document for kind, each in saved.items()}
         return Configs(
             Rules(
                 CostConfig.model_validate(documents.get(ConfigKind.COSTS, {})),
                 CogsConfig.model_validate(documents.get(ConfigKind.COGS, {})),
                 FormulaConfig.model_validate(documents.get(ConfigKind.FORMULA, {})),
             ),
-            Versions(**{kind: row["version"] for kind, row in rows.items()}),
+            Versions(**{str(kind): each.version for kind, each in saved.items()}),
         )
 
     def categories(self) -> dict[str, Category]:
@@ -99,10 +98,10 @@ class Books:
             Category(row["category"], row["label"], CategoryType(row["type"]), row["hidden"]) for row in rows
         )
 
-    def count(self, spans: Sequence[Span], currency: str, rules: Rules) -> list[Counted]:
+    def count(self, spans: Sequence[Span], currency: str, by: Rules) -> list[Counted]:
         """What each span holds, in their order; one statement for all of them."""
         categories = self.categories()
-        rows = self._tx.fetch_all(QUERIES["count_spans"], _parameters(spans, currency, rules))
+        rows = self._tx.fetch_all(QUERIES["count_spans"], _parameters(spans, currency, by))
         return [
             Counted(
                 span=spans[row["number"]],
@@ -123,44 +122,29 @@ class Books:
             for row in rows
         ]
 
-    def save_snapshot(self, statement: Statement, orders: int, versions: Versions) -> None:
-        row = {
-            "start_on": statement.span.start.isoformat(),
-            "end_on": statement.span.end.isoformat(),
-            "currency": statement.currency,
-            "orders": orders,
-            **{f"{key}_cents": statement.cents(key) for key in HEADLINES},
-            "statement": {
-                "lines": [asdict(line) for line in statement.lines],
-                "notes": list(statement.notes),
-            },
-            **{f"{kind}_version": version for kind, version in asdict(versions).items()},
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        row = asdict(snapshot) | {
+            "start_on": snapshot.start_on.isoformat(),
+            "end_on": snapshot.end_on.isoformat(),
+            **{f"{kind}_version": version for kind, version in asdict(snapshot.versions).items()},
         }
-        self._tx.execute(QUERIES["save_snapshot"], {"snapshot": Jsonb(row)})
+        self._tx.execute(QUERIES["save_snapshot"], {"snapshots": Jsonb([row])})
 
-    def save_daily_profit(self, statements: Iterable[Statement]) -> None:
-        days = [
-            {
-                "opened_at": each.span.opened_at.isoformat(),
-                "gross_profit_cents": each.cents("gross_profit"),
-                "contribution_margin_cents": each.cents("contribution_margin"),
-                "net_profit_cents": each.cents("net_profit"),
-            }
-            for each in statements
-        ]
-        self._tx.execute(QUERIES["save_daily_profit"], {"days": Jsonb(days)})
+    def save_daily_profit(self, days: Iterable[DayProfit]) -> None:
+        rows = [asdict(day) | {"opened_at": day.opened_at.isoformat()} for day in days]
+        self._tx.execute(QUERIES["save_daily_profit"], {"days": Jsonb(rows)})
 
     def lock_configs(self) -> None:
         self._tx.execute(QUERIES["lock_configs"], {})
 
-    def saves_since(self, since: datetime) -> int:
-        [row] = self._tx.fetch_all(QUERIES["count_saves_since"], {"since": since})
+    def saves_after(self, saved_after: datetime) -> int:
+        [row] = self._tx.fetch_all(QUERIES["count_saves_after"], {"saved_after": saved_after})
         return int(row["saves"])
 
-    def newest(self, kind: ConfigKind) -> tuple[int, Mapping[str, Any]]:
-        """Version and document of a configuration; 0 and nothing where none was saved."""
+    def documents(self) -> dict[ConfigKind, SavedConfig]:
+        """The newest version of each configuration that was saved."""
         rows = self._tx.fetch_all(QUERIES["find_configs"], {})
-        return next(((row["version"], row["document"]) for row in rows if row["kind"] == kind), (0, {}))
+        return {ConfigKind(row["kind"]): SavedConfig(row["version"], row["document"]) for row in rows}
 
     def add_config(
         self,
@@ -172,7 +156,13 @@ class Books:
     ) -> None:
         about = {"kind": kind, "version": version}
         self._tx.execute(
-            QUERIES["add_config"], {**about, "document": Jsonb(document), "changed_by": changed_by}
+            QUERIES["add_config"],
+            {
+                "config_kind": kind,
+                "version": version,
+                "document": Jsonb(document),
+                "changed_by": changed_by,
+            },
         )
         rows = [
             {**about, "field": field, "before": before, "after": after}
@@ -205,17 +195,19 @@ class Books:
         known = {row["shopify_product_id"] for row in rows}
         return [each for each in asked if each not in known]
 
-    def save_expenses(self, expenses: Iterable[ExpenseTold], currency: str) -> int:
-        rows = [{**each.model_dump(mode="json"), "currency": currency} for each in expenses]
+    def save_expenses(self, expenses: Iterable[Expense], currency: str) -> int:
+        rows = [
+            asdict(each) | {"incurred_on": each.incurred_on.isoformat(), "currency": currency}
+            for each in expenses
+        ]
         return len(self._tx.fetch_all(QUERIES["save_expenses"], {"expenses": Jsonb(rows)}))
 
-    def save_categories(self, categories: Iterable[CategoryTold]) -> None:
-        rows = [each.model_dump(mode="json") for each in categories]
+    def save_categories(self, categories: Iterable[Category]) -> None:
+        rows = [
+            {"category": each.key, "label": each.label, "type": each.type, "hidden": each.hidden}
+            for each in categories
+        ]
         self._tx.execute(QUERIES["save_categories"], {"categories": Jsonb(rows)})
-
-
-HEADLINES = ("net_revenue", "gross_profit", "contribution_margin", "operating_income", "net_profit")
-"""Totals that have a column of their own."""
 
 
 def _parameters(spans: Sequence[Span], currency: str, rules: Rules) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from analytics.profit_and_loss.model import (
     Line,
     Span,
     Statement,
+    Versions,
     changes,
+    day_profit_of,
     field_changes,
+    snapshot_of,
 )
 from analytics.profit_and_loss.payloads import (
     Booking,
@@ -44,15 +47,6 @@ FAULTS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """By which versions of the configurations it was made; 0 is the default."""
-
-    costs: int
-    cogs: int
-    formula: int
-
-
-@dataclass(frozen=True, slots=True)
 class StatementMade:
     """A statement line by line, in cents of ``currency``, beside the totals of the days that it is compared with."""
 
@@ -75,28 +69,53 @@ def generate_pl_statement(
 
     By the tenant's configurations as they stand. Kept as the days' snapshot; made again it overwrites that.
     """
-    if payload.start is not None and payload.end is not None:
-        span = span_of(payload.start, payload.end, tenant.zone)
-    else:
-        [yesterday] = closed_days(run.moment(clock), tenant.zone, 1)
-        span = month_of(yesterday.starts_on, tenant.zone)
-    former = before(span, tenant.zone, payload.compare)
+    [yesterday] = closed_days(run.moment(clock), tenant.zone, 1)
+    span = asked_span(payload, tenant.zone, yesterday.starts_on)
     with db.begin() as tx:
-        books = Books(tx)
-        configs = books.configs()
-        counted, compared = books.count([span, former], tenant.currency, configs.rules)
-        statement = state(counted, configs.rules)
-        books.save_snapshot(statement, counted.orders, configs.versions)
+        made = make_statement(Books(tx), span, before(span, tenant.zone, payload.compare), tenant.currency)
     return StatementMade(
         start=span.start,
         end=span.end,
         currency=tenant.currency,
-        orders=counted.orders,
-        lines=list(statement.lines),
-        notes=list(statement.notes),
-        compared_with=former.start,
-        changes=list(changes(state(compared, configs.rules), statement)),
-        versions=Versions(configs.versions.costs, configs.versions.cogs, configs.versions.formula),
+        orders=made.orders,
+        lines=list(made.statement.lines),
+        notes=list(made.statement.notes),
+        compared_with=made.compared_with,
+        changes=list(made.changes),
+        versions=made.versions,
+    )
+
+
+def asked_span(asked: StatementRequest, zone: str, last_day: date) -> Span:
+    """The days that are asked for; without any, the month of the last completed one."""
+    if asked.start is not None and asked.end is not None:
+        return span_of(asked.start, asked.end, zone)
+    return month_of(last_day, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A statement that was made and kept, and how its totals have changed."""
+
+    statement: Statement
+    orders: int
+    changes: tuple[Change, ...]
+    compared_with: date
+    versions: Versions
+
+
+def make_statement(books: Books, span: Span, former: Span, currency: str) -> Made:
+    """Make a span's statement beside that of another one, by the configurations as they stand, and keep it."""
+    configs = books.configs()
+    counted, compared = books.count([span, former], currency, configs.rules)
+    statement = state(counted, configs.rules)
+    books.save_snapshot(snapshot_of(statement, counted.orders, configs.versions))
+    return Made(
+        statement,
+        counted.orders,
+        changes(state(compared, configs.rules), statement),
+        former.start,
+        configs.versions,
     )
 
 
@@ -104,7 +123,7 @@ def close_days(books: Books, spans: Iterable[Span], currency: str) -> list[State
     """What days brought, written beside their other figures."""
     configs = books.configs()
     statements = [state(each, configs.rules) for each in books.count(list(spans), currency, configs.rules)]
-    books.save_daily_profit(statements)
+    books.save_daily_profit(day_profit_of(each) for each in statements)
     return statements
 
 
@@ -127,10 +146,11 @@ def save_pl_config(payload: ConfigSave, db: TenantDb, clock: Clock) -> ConfigSav
     with db.begin() as tx:
         books = Books(tx)
         books.lock_configs()
-        if books.saves_since(clock.now() - MINUTE) >= SAVES_A_MINUTE:
+        if books.saves_after(clock.now() - MINUTE) >= SAVES_A_MINUTE:
             raise RateLimitedError(f"{SAVES_A_MINUTE} configurations a minute", MINUTE)
-        version, standing = books.newest(payload.kind)
-        differences = field_changes(standing, document)
+        standing = books.documents().get(payload.kind)
+        version = standing.version if standing else 0
+        differences = field_changes(standing.document if standing else {}, document)
         if differences:
             version += 1
             books.add_config(payload.kind, version, document, differences, payload.changed_by)
@@ -199,11 +219,12 @@ def book_expenses(payload: Booking, tenant: Tenant, db: TenantDb) -> Booked:
                     f"{told.category} is of type {own.type}",
                     "choose another category",
                 )
-        books.save_categories(payload.categories)
+        books.save_categories(each.to_model() for each in payload.categories)
         known = books.categories()
         for at, expense in enumerate(payload.expenses):
             check_expense(at, expense, known)
-        return Booked(books.save_expenses(payload.expenses, tenant.currency), len(payload.categories))
+        kept = books.save_expenses((each.to_model() for each in payload.expenses), tenant.currency)
+        return Booked(kept, len(payload.categories))
 
 
 def check_expense(at: int, told: ExpenseTold, known: dict[str, Category]) -> None:

@@ -239,7 +239,10 @@ class HotCounters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One e-mail as it is sent, ``sender`` with its display name. Tags come back with everything that becomes of it."""
+    """One e-mail as it is sent, ``sender`` with its display name. Tags come back with everything that becomes of it.
+
+    HTML shows a picture by ``cid:`` and its name; an e-mail with pictures goes in a call of its own.
+    """
 
     sender: str
     to: str
@@ -249,6 +252,7 @@ class Email:
     reply_to: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

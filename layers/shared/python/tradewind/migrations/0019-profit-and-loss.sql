@@ -2,7 +2,8 @@
 
 SET lock_timeout = '3s';
 
--- Append only: a version stays as it was, so that a statement can name those by which it was made.
+-- Append only, whoever writes: a version stays as it was, so that a statement can name those by which it was made. It goes
+-- with its tenant alone.
 CREATE TABLE finance_configs (
     tenant_id uuid NOT NULL REFERENCES tenants DEFAULT current_tenant(),
     kind text NOT NULL CHECK (kind IN ('costs', 'cogs', 'formula')),
@@ -13,7 +14,7 @@ CREATE TABLE finance_configs (
     PRIMARY KEY (tenant_id, kind, version)
 );
 CALL protect('finance_configs');
-REVOKE UPDATE, DELETE ON finance_configs FROM tradewind_app;
+CREATE POLICY never_changed ON finance_configs AS RESTRICTIVE FOR UPDATE USING (false);
 CALL declare_data('finance_configs', '{"kind": "nothing", "document": "nothing", "changed_by": "partner"}');
 
 -- What each version changed, field by field; before is null for what was not there.
@@ -28,7 +29,7 @@ CREATE TABLE finance_config_changes (
     FOREIGN KEY (tenant_id, kind, version) REFERENCES finance_configs
 );
 CALL protect('finance_config_changes');
-REVOKE UPDATE, DELETE ON finance_config_changes FROM tradewind_app;
+CREATE POLICY never_changed ON finance_config_changes AS RESTRICTIVE FOR UPDATE USING (false);
 CALL declare_data('finance_config_changes', '{"kind": "nothing", "field": "nothing", "before": "nothing", "after": "nothing"}');
 
 -- What a unit costs from an instant on; variant 0 stands for every variant of the product. origin shopify are the costs that

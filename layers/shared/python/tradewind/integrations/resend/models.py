@@ -1,8 +1,9 @@
-"""Resend's wire format: what a call of ``POST /emails/batch`` carries and what it answers."""
+"""Resend's wire format: what ``POST /emails/batch`` and, with pictures, ``POST /emails`` carry and answer."""
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,25 @@ def to_wire(email: Email) -> dict[str, Any]:
         "headers": dict(sorted(email.headers.items())),
         "tags": [{"name": name, "value": value} for name, value in sorted(email.tags.items())],
     }
+    if email.pictures:
+        wire["attachments"] = [
+            {
+                "filename": picture.name,
+                "content": b64encode(picture.content).decode(),
+                "content_type": "image/png",
+                "content_id": picture.name,
+            }
+            for picture in email.pictures
+        ]
     return wire | ({"reply_to": email.reply_to} if email.reply_to else {})
+
+
+def read_outcome(answer: Answer) -> EmailOutcome:
+    """The outcome of a single e-mail that was taken. Raises ProviderUnavailableError for an answer without its id."""
+    try:
+        return EmailOutcome(str(json.loads(answer.body)["id"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ProviderUnavailableError(PROVIDER, "answer cannot be read", outcome_unknown=True) from error
 
 
 def read_outcomes(answer: Answer, emails: Sequence[Email]) -> tuple[EmailOutcome, ...]:
