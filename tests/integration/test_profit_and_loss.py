@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from analytics.metrics.tasks import aggregate_daily_metrics
+from analytics.profit_and_loss.cost_tasks import sync_product_costs
 from analytics.profit_and_loss.tasks import (
     book_expenses,
     generate_pl_statement,
@@ -15,8 +17,10 @@ from analytics.profit_and_loss.tasks import (
     save_pl_config,
 )
 from commerce.order_sync.tasks import sync_order
+from commerce.product_sync.tasks import product_sync
 from tests.fakes import a_refund, an_order
 from tests.integration.harness import House
+from tests.played import a_product
 from tradewind.ports import ShopifyOrder
 from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Dead, Done, to_plain
@@ -410,3 +414,55 @@ def test_impossible_expense_is_refused_by_field(house: House, changes: dict[str,
     assert isinstance(end, Dead)
     assert told in str(end.error)
     assert house.query("SELECT * FROM operating_expenses") == []
+
+
+def sell(house: House, cost: str | None, at: datetime) -> None:
+    """The order's two variants at Shopify and in the catalogue; the poster has no cost."""
+    product = a_product(71, at=at, variants=1)
+    product["variants"][0].update({"id": 710, "product_id": 71, "inventory_item_id": 7_100, "cost": cost})
+    house.shop.control("PUT", "products", document={"products": [product]})
+    assert isinstance(house.run(product_sync, {"product_id": 71}), Done)
+
+
+def test_costs_come_from_shopify_once_they_are_due(house: House) -> None:
+    sell(house, "6.505", NOON)
+    first = ask(house, sync_product_costs, {}, cause="first")
+    assert (first["outcome"], first["items"], first["written"]) == ("read", 1, 1)
+    take(house, order(1001))
+    assert figures(statement(house))["cogs"] == 3 * 651
+    assert ask(house, sync_product_costs, {}, cause="second")["outcome"] == "not_due"
+    sell(house, "7.00", NOON + timedelta(hours=1))
+    again = ask(house, sync_product_costs, {"full": True}, cause="third")
+    assert (again["items"], again["written"]) == (1, 1)
+    assert ask(house, sync_product_costs, {"full": True}, cause="fourth")["written"] == 0
+    assert [
+        row["unit_cost_cents"] for row in house.query("SELECT * FROM product_costs ORDER BY valid_from")
+    ] == [
+        651,
+        700,
+    ]
+
+
+def test_costs_of_a_tenant_with_its_own_books_are_not_read(house: House) -> None:
+    sell(house, "6.50", NOON)
+    configure(house, "cogs", {"source": "internal"})
+    assert ask(house, sync_product_costs, {"full": True})["outcome"] == "elsewhere"
+    assert house.query("SELECT * FROM product_costs") == []
+
+
+def test_reading_of_costs_goes_on_where_its_time_ended(house: House) -> None:
+    products = [a_product(100 + at, at=NOON, variants=10) for at in range(30)]
+    for product in products:
+        for variant in product["variants"]:
+            variant["cost"] = "1.00"
+    house.shop.control("PUT", "products", document={"products": products})
+    for product in products:
+        assert isinstance(house.run(product_sync, {"product_id": product["id"]}), Done)
+    message = house.message(sync_product_costs, {}, source=Source.MANUAL)
+    house.worker(sync_product_costs).work(message, datetime.now(UTC) + timedelta(seconds=20))
+    [run] = house.query("SELECT * FROM task_run WHERE task = 'analytics-sync-product-costs'")
+    assert (run["state"], run["checkpoint"]["items"]) == ("retrying", 250)
+    assert house.query("SELECT count(*) AS n FROM product_costs") == [{"n": 250}]
+    [row] = house.query("SELECT * FROM outbox WHERE task = 'analytics-sync-product-costs'")
+    house.worker(sync_product_costs).work(replace(message, hops=1, key=row["key"]), house.deadline())
+    assert house.query("SELECT count(*) AS n FROM product_costs") == [{"n": 300}]

@@ -143,6 +143,8 @@ def parameters(world: World, query: str) -> dict[str, Any]:
                 }
             ]
         ),
+        "item_costs": Jsonb([{"inventory_item_id": THEIRS, "cents": 1, "currency": "USD"}]),
+        "valid_from": AT,
         "spans": Jsonb([]),
         "origin": "internal",
         "missing": "zero",

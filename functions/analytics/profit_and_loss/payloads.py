@@ -90,6 +90,12 @@ class CostImport(_Payload):
     dry_run: bool = False
 
 
+class CostSync(_Payload):
+    """``full`` reads every item's cost, due or not."""
+
+    full: bool = False
+
+
 class ExpenseTold(_Payload):
     """An expense by the id of whoever books it. ``income`` is for the type ``other`` alone."""
 

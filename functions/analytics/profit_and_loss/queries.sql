@@ -192,3 +192,31 @@ UPDATE analytics_metrics m SET gross_profit_cents = r.gross_profit_cents,
     contribution_margin_cents = r.contribution_margin_cents, net_profit_cents = r.net_profit_cents
 FROM jsonb_populate_recordset(NULL::analytics_metrics, %(days)s) r
 WHERE m.period = 'day' AND m.opened_at = r.opened_at;
+
+-- save_item_costs --
+-- Costs that Shopify keeps, by the variants that the catalogue knows; a cost that stands already opens no new row.
+INSERT INTO product_costs AS c (origin, shopify_product_id, shopify_variant_id, valid_from, unit_cost_cents, currency, source)
+SELECT DISTINCT ON (v.shopify_variant_id)
+    'shopify', v.shopify_product_id, v.shopify_variant_id, %(valid_from)s, r.cents, r.currency, 'shopify'
+FROM jsonb_to_recordset(%(item_costs)s) AS r(inventory_item_id bigint, cents bigint, currency text)
+JOIN variants v ON v.shopify_inventory_item_id = r.inventory_item_id
+LEFT JOIN LATERAL (
+    SELECT k.unit_cost_cents, k.currency FROM product_costs k
+    WHERE k.origin = 'shopify' AND k.shopify_product_id = v.shopify_product_id
+      AND k.shopify_variant_id = v.shopify_variant_id AND k.valid_from <= %(valid_from)s
+    ORDER BY k.valid_from DESC LIMIT 1
+) k ON true
+WHERE (r.cents, r.currency) IS DISTINCT FROM (k.unit_cost_cents, k.currency)
+ORDER BY v.shopify_variant_id
+ON CONFLICT (tenant_id, origin, shopify_product_id, shopify_variant_id, valid_from) DO UPDATE SET
+    unit_cost_cents = excluded.unit_cost_cents, currency = excluded.currency, saved_at = now()
+RETURNING c.shopify_variant_id;
+
+-- mark_costs_read --
+-- Until when unit costs were read whole.
+INSERT INTO sync_marks (kind, complete_until) VALUES ('unit_costs', %(complete_until)s)
+ON CONFLICT (tenant_id, kind) DO UPDATE SET complete_until = greatest(sync_marks.complete_until, excluded.complete_until);
+
+-- find_costs_read --
+-- Until when unit costs were read whole; no row where they never were.
+SELECT max(complete_until) AS complete_until FROM sync_marks WHERE kind = 'unit_costs';

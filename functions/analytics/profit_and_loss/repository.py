@@ -31,6 +31,7 @@ from analytics.profit_and_loss.model import (
     categories_of,
 )
 from analytics.profit_and_loss.statement import Rules
+from tradewind.catalogue import ItemCost
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
@@ -187,6 +188,20 @@ class Books:
             for each in costs
         ]
         return len(self._tx.fetch_all(QUERIES["save_costs"], {"costs": Jsonb(rows)}))
+
+    def save_item_costs(self, costs: Iterable[ItemCost], valid_from: datetime) -> int:
+        """How many variants cost something new."""
+        rows = Jsonb([asdict(each) for each in costs])
+        about = {"item_costs": rows, "valid_from": valid_from}
+        return len(self._tx.fetch_all(QUERIES["save_item_costs"], about))
+
+    def mark_costs_read(self, complete_until: datetime) -> None:
+        self._tx.execute(QUERIES["mark_costs_read"], {"complete_until": complete_until})
+
+    def costs_read_until(self) -> datetime | None:
+        [row] = self._tx.fetch_all(QUERIES["find_costs_read"], {})
+        until: datetime | None = row["complete_until"]
+        return until
 
     def unknown_products(self, product_ids: Iterable[int]) -> list[int]:
         """Those of the products that the catalogue does not have."""

@@ -162,7 +162,18 @@ def _variant(rest: Rest, names: Sequence[str], updated: str) -> Node:
             for name, value in zip(names or ["Title"], values, strict=False)
             if value is not None
         ],
-        "inventoryItem": {"__typename": "InventoryItem", "id": _gid("InventoryItem", item)},
+        "inventoryItem": _costed_item(item, rest, updated),
+    }
+
+
+def _costed_item(number: Any, rest: Rest, updated: str) -> Node:
+    """``cost`` is what the item's own webhook calls its unit cost."""
+    cost = rest.get("cost")
+    return {
+        "__typename": "InventoryItem",
+        "id": _gid("InventoryItem", number),
+        "updatedAt": _instant(rest, "updated_at", updated),
+        "unitCost": None if cost is None else {"amount": str(cost), "currencyCode": CURRENCY},
     }
 
 

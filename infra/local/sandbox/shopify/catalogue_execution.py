@@ -63,6 +63,14 @@ def _item(_: Any, info: Info, id: str) -> Node | None:  # noqa: A002 - the schem
     return {"__typename": "InventoryItem", "id": id} if known else None
 
 
+def _items(_: Any, info: Info, **arguments: Any) -> Node:
+    wanted = matcher(arguments.get("query"))
+    products = _shop(info).catalogue.all_of("Product")
+    items = [variant["inventoryItem"] for product in products for variant in product["variants"]]
+    shown = [item for item in items if wanted(item)]
+    return page(shown, lambda item: (f"{int(item['id'].rsplit('/', 1)[1]):020d}", 0), arguments)
+
+
 def _level_at(parent: Node, info: Info, locationId: str) -> Node | None:  # noqa: N803 - the schema's name
     item, location = parent["id"].rsplit("/", 1)[1], locationId.rsplit("/", 1)[1]
     return _shop(info).catalogue.nodes.get(
@@ -134,6 +142,7 @@ CATALOGUE_RESOLVERS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "location": _one("Location"),
         "locations": _locations,
         "inventoryItem": _item,
+        "inventoryItems": _items,
         "bulkOperation": _bulk,
         "bulkOperations": _bulks,
     },

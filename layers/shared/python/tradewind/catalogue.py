@@ -151,6 +151,23 @@ class InventoryLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemCost:
+    """What a unit of an inventory item costs its merchant, in cents of ``currency``."""
+
+    inventory_item_id: int
+    cents: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCostPage:
+    """Costs of the page's items; an item without one is not in it."""
+
+    costs: tuple[ItemCost, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LevelPage:
     levels: tuple[InventoryLevel, ...]
     next_cursor: str | None
@@ -264,6 +281,9 @@ class Catalogue(Protocol):
         self, location_id: int, *, updated_from: datetime | None, cursor: str | None
     ) -> LevelPage:
         """At most 250 of a location's levels."""
+
+    def list_item_costs(self, *, updated_from: datetime | None, cursor: str | None) -> ItemCostPage:
+        """Unit costs of at most 250 inventory items."""
 
     def find_collection(self, collection_id: int) -> ShopifyCollection | None: ...
 

@@ -14,6 +14,7 @@ from tradewind.catalogue import (
     CustomerPage,
     CustomerProfile,
     InventoryLevel,
+    ItemCostPage,
     LevelPage,
     Location,
     MemberPage,
@@ -41,6 +42,7 @@ from tradewind.integrations.shopify.catalogue_models import (
     ProfileConnection,
     VariantConnection,
 )
+from tradewind.integrations.shopify.cost_models import CostedItem, CostedItemConnection
 from tradewind.integrations.shopify.models import Identified, Wire, gid, read
 from tradewind.integrations.shopify.queries import Operation
 
@@ -157,6 +159,13 @@ class CatalogueClient:
         return LevelPage(
             tuple(level.to_port(location_id) for level in page.nodes), page.page_info.next_cursor
         )
+
+    def list_item_costs(self, *, updated_from: datetime | None, cursor: str | None) -> ItemCostPage:
+        asked = {"query": _search(updated_at=updated_from), "after": cursor}
+        data = self._api.call(queries.LIST_ITEM_COSTS, asked)
+        page = read(CostedItemConnection, data.get("inventoryItems"), "inventoryItems")
+        costs = (_to_port(node, CostedItem.to_port) for node in page.nodes)
+        return ItemCostPage(tuple(cost for cost in costs if cost is not None), page.page_info.next_cursor)
 
     def find_collection(self, collection_id: int) -> ShopifyCollection | None:
         return self._find(

@@ -166,6 +166,17 @@ LIST_LEVELS = Operation(
     cost=753,
 )
 
+LIST_ITEM_COSTS = Operation(
+    "ListItemCosts",
+    f"""query ListItemCosts($query: String, $after: String) {{
+  inventoryItems(first: {IDS_PER_CALL}, after: $after, query: $query) {{
+    nodes {{ id unitCost {{ amount currencyCode }} }}
+    pageInfo {{ hasNextPage endCursor }}
+  }}
+}}""",
+    cost=503,
+)
+
 # Kinds of condition differ in the types of their relation and values, which GraphQL does not merge under one name.
 _TEXT_CONDITIONS = ("ProductTag", "ProductType", "ProductVendor")
 
