@@ -48,7 +48,8 @@ class Names:
         return _within("stack", self.of(part.replace("_", "-")), STACK_NAME_LIMIT)
 
     def function(self, part: str) -> str:
-        return _within("function", self.of(part), FUNCTION_NAME_LIMIT)
+        """AWS's limit holds where AWS is: the emulator takes the letter that ``local`` has more than ``prod``."""
+        return _within("function", self.of(part), FUNCTION_NAME_LIMIT + (self.stage == LOCAL))
 
     def queue(self, task_id: str) -> str:
         return _within("queue", f"{self.of(task_id)}.fifo", QUEUE_NAME_LIMIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -15,9 +16,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, SecretStr
 
+from analytics.attribution.payloads import OrdersAgain, Range
 from analytics.profit_and_loss.payloads import Booking, ConfigSave, CostImport
 from analytics.profit_and_loss.statement import Rules
 from tradewind.contracts.ab_tests import AbTestCreated
+from tradewind.contracts.touchpoints import VisitorIdentified
 
 LATELY = datetime.now(UTC).replace(microsecond=0)
 """An instant that every task takes for a change of just now."""
@@ -49,6 +52,12 @@ WHOLE: Mapping[type[BaseModel], Any] = {
             {"variant_id": f"text-{number}", "name": f"text-{number}", "is_control": True},
             {"variant_id": f"other-{number}", "name": f"text-{number}"},
         ],
+    },
+    Range: lambda _: {"days": 3},
+    OrdersAgain: lambda number: {"order_id": number},
+    VisitorIdentified: lambda number: {
+        "visitor_id": f"text-{number}",
+        "email_sha256": hashlib.sha256(f"ann-{number}@example.com".encode()).hexdigest(),
     },
     Booking: lambda number: {
         "categories": [{"category": f"own_{number}", "label": "Own", "type": "operating"}],

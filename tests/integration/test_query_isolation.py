@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from datetime import timedelta
@@ -54,6 +55,11 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "since": AT - timedelta(days=900),
         "until": AT + timedelta(days=900),
         "refund_id": THEIRS,
+        "page": 10,
+        "summary_on": TODAY,
+        "snapshot_on": TODAY,
+        "now": AT,
+        "digest": hashlib.sha256(f"text-{THEIRS}".encode()).hexdigest(),
         "channels": ["paid"],
         "window_days": 30,
         "touchpoint_ids": [UUID(int=1000 + THEIRS)],

@@ -53,6 +53,20 @@ PREPARED: Mapping[str, str] = {
 }
 """What a task looks for in the review e-mail that each tenant has: by its id, what is set in it."""
 
+LAID_OUT: Mapping[str, tuple[str, ...]] = {
+    "analytics-attribution-order-reconciliation": (
+        "UPDATE orders SET total_cents = 100, placed_at = now() - interval '1 hour'",
+        "DELETE FROM attribution_conversions",
+    ),
+    "analytics-attribution-process-unattributed": (
+        "UPDATE attribution_conversions SET status = 'unattributed', converted_at = now() - interval '1 hour'",
+    ),
+    "analytics-attribution-recalculate-recent": (
+        "UPDATE attribution_conversions SET converted_at = now() - interval '1 hour'",
+    ),
+}
+"""What else a task looks for that each tenant has: by its id, what is done before."""
+
 LEDGER = {"dead_letter", "outbox", "task_attempt", "task_run"}
 """What any run of a task writes, whatever it does."""
 
@@ -136,6 +150,8 @@ class Twins:
         """Give each tenant what the task looks for. Nobody has written a review: there is something to ask for."""
         for tenant_id in (self.world.acme, self.world.bolt):
             with self.world.bound(tenant_id, keep=True) as app:
+                for statement in LAID_OUT.get(task.id, ()):
+                    app.execute(statement.encode())
                 if task.id in PREPARED:
                     app.execute("DELETE FROM reviews")
                     app.execute(f"UPDATE review_email_queue SET {PREPARED[task.id]}".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -38,3 +39,39 @@ class Range(BaseModel):
     days: Annotated[int, Field(ge=1, le=400)] = 3
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+
+
+class OrdersAgain(BaseModel):
+    """One order, or those placed from ``since`` on and before ``until`` (now)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: Id | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _of_something(self) -> OrdersAgain:
+        if (self.order_id is None) == (self.since is None):
+            raise ValueError("either order_id or since is required")
+        return self
+
+    def bounds(self, now: datetime) -> tuple[datetime, datetime]:
+        """The range's ends. Of an order alone there are none."""
+        return self.since or now, self.until or now
+
+
+class Retries(BaseModel):
+    """How many conversions are tried again at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class Missed(BaseModel):
+    """How many orders are settled at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 100

@@ -139,3 +139,90 @@ WITH mine AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM mine)::integer AS conversions,
        ((SELECT count(*) FROM conversions) + (SELECT count(*) FROM gone) + (SELECT count(*) FROM written))::integer AS changed;
+
+-- pick_unattributed --
+-- Conversions without a touch that are young enough to be tried again, those first that were tried longest ago.
+SELECT c.shopify_order_id FROM attribution_conversions c
+LEFT JOIN attribution_retries r ON r.shopify_order_id = c.shopify_order_id
+WHERE c.status = 'unattributed' AND c.converted_at >= %(since)s AND c.converted_at < %(until)s
+  AND NOT coalesce(r.given_up, false)
+ORDER BY r.tried_at NULLS FIRST, c.converted_at LIMIT %(page)s;
+
+-- note_retries --
+-- That these were tried again; one that turned out to be no conversion is gone.
+INSERT INTO attribution_retries AS r (shopify_order_id, tries, tried_at)
+SELECT c.shopify_order_id, 1, %(now)s FROM attribution_conversions c WHERE c.shopify_order_id = ANY (%(order_ids)s)
+ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET tries = r.tries + 1, tried_at = excluded.tried_at;
+
+-- give_up_unattributed --
+-- What is too old to be tried again and has no touch yet stays so.
+INSERT INTO attribution_retries AS r (shopify_order_id, given_up)
+SELECT c.shopify_order_id, true FROM attribution_conversions c
+WHERE c.status = 'unattributed' AND c.converted_at < %(until)s AND NOT EXISTS (
+    SELECT FROM attribution_retries g WHERE g.shopify_order_id = c.shopify_order_id AND g.given_up)
+ON CONFLICT (tenant_id, shopify_order_id) DO UPDATE SET given_up = true
+RETURNING r.shopify_order_id;
+
+-- pick_unsettled --
+-- Orders that convert and have no conversion, the oldest first.
+SELECT o.shopify_order_id FROM orders o
+WHERE o.placed_at >= %(since)s AND o.placed_at < %(until)s AND o.total_cents > 0
+  AND (o.visitor_id IS NOT NULL OR o.shopify_customer_id IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM attribution_conversions c WHERE c.shopify_order_id = o.shopify_order_id)
+ORDER BY o.placed_at, o.shopify_order_id LIMIT %(page)s;
+
+-- pick_range --
+-- A range's orders after a cursor, the oldest first, whether they are settled or not.
+SELECT o.shopify_order_id, o.placed_at FROM orders o
+WHERE o.placed_at >= %(since)s AND o.placed_at < %(until)s
+  AND (o.placed_at, o.shopify_order_id) > (%(after_at)s, %(after_id)s)
+ORDER BY o.placed_at, o.shopify_order_id LIMIT %(page)s;
+
+-- clear_summary --
+-- A day is counted as a whole: a channel that has nothing more of it goes.
+DELETE FROM attribution_channel_summary WHERE summary_on = %(summary_on)s;
+
+-- save_summary --
+-- A day's channels and platforms by each model in each window, in the tenant's currency. Test orders and voided ones are none.
+INSERT INTO attribution_channel_summary (summary_on, model, window_days, channel, platform, touchpoints, conversions,
+                                         revenue_cents)
+SELECT %(summary_on)s, a.model, a.window_days, a.channel, touch_platform(t.click_id, t.source),
+       count(DISTINCT a.touchpoint_id)::integer, sum(a.credit), sum(a.revenue_cents)::bigint
+FROM attribution_conversions c
+JOIN orders o ON o.shopify_order_id = c.shopify_order_id AND o.financial_status <> 'voided' AND NOT o.test
+JOIN attribution_results a ON a.shopify_order_id = c.shopify_order_id
+LEFT JOIN attribution_touchpoints t ON t.touchpoint_id = a.touchpoint_id
+    AND t.occurred_at BETWEEN c.converted_at - interval '90 days' AND c.converted_at
+WHERE c.converted_at >= %(opened_at)s AND c.converted_at < %(closes_at)s AND c.currency = %(currency)s
+GROUP BY 2, 3, 4, 5;
+
+-- save_quality --
+-- How much of a day is explained. Webhooks are those that Shopify has sent; failed ones ended as a dead letter.
+INSERT INTO attribution_data_quality_snapshots AS q (
+    snapshot_on, orders, conversions, attributed, coverage, touchpoints, visitors, touchpoints_without_source, last_touch_at,
+    webhooks, webhooks_failed)
+SELECT %(snapshot_on)s, sold.orders, sold.conversions, sold.attributed,
+       CASE WHEN sold.orders > 0 THEN round(sold.attributed::numeric / sold.orders, 4) END, came.touchpoints, came.visitors,
+       came.without_source, came.last_at, told.webhooks, failed.letters
+FROM (
+    SELECT count(*)::integer AS orders, count(c.shopify_order_id)::integer AS conversions,
+           count(*) FILTER (WHERE c.status = 'attributed')::integer AS attributed
+    FROM orders o LEFT JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id
+    WHERE o.placed_at >= %(opened_at)s AND o.placed_at < %(closes_at)s AND NOT o.test
+) sold CROSS JOIN (
+    SELECT count(*)::integer AS touchpoints, count(DISTINCT t.visitor_id)::integer AS visitors,
+           count(*) FILTER (WHERE t.source IS NULL)::integer AS without_source, max(t.occurred_at) AS last_at
+    FROM attribution_touchpoints t WHERE t.occurred_at >= %(opened_at)s AND t.occurred_at < %(closes_at)s
+) came CROSS JOIN (
+    SELECT count(*)::integer AS webhooks FROM webhook_inbox i
+    WHERE i.provider = 'shopify' AND i.received_at >= %(opened_at)s AND i.received_at < %(closes_at)s
+) told CROSS JOIN (
+    SELECT count(*)::integer AS letters FROM dead_letter d
+    WHERE d.source = 'webhook' AND d.created_at >= %(opened_at)s AND d.created_at < %(closes_at)s
+) failed
+ON CONFLICT (tenant_id, snapshot_on) DO UPDATE SET
+    orders = excluded.orders, conversions = excluded.conversions, attributed = excluded.attributed,
+    coverage = excluded.coverage, touchpoints = excluded.touchpoints, visitors = excluded.visitors,
+    touchpoints_without_source = excluded.touchpoints_without_source, last_touch_at = excluded.last_touch_at,
+    webhooks = excluded.webhooks, webhooks_failed = excluded.webhooks_failed, calculated_at = now()
+RETURNING q.orders, q.attributed, q.coverage::float, q.touchpoints, q.webhooks, q.webhooks_failed;

@@ -20,7 +20,7 @@ from tradewind.contracts.catalogue import (
 )
 from tradewind.contracts.orders import OrderConverted
 from tradewind.contracts.reviews import ReviewEmailQueued, ReviewEmailSent
-from tradewind.contracts.touchpoints import TouchpointRecorded
+from tradewind.contracts.touchpoints import TouchpointRecorded, VisitorIdentified
 
 EVENTS: Mapping[str, type[BaseModel]] = {
     "ab.testCreated": AbTestCreated,
@@ -34,6 +34,7 @@ EVENTS: Mapping[str, type[BaseModel]] = {
     "review.email.queued": ReviewEmailQueued,
     "review.email.sent": ReviewEmailSent,
     "touchpoint.recorded": TouchpointRecorded,
+    "visitor.identified": VisitorIdentified,
 }
 
 PUBLISHED: Mapping[str, type[BaseModel]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,3 +14,17 @@ class OrderConverted(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Annotated[int, Field(gt=0, lt=2**63)]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """A task of another domain, as far as starting it takes."""
+
+    id: str
+    payload: type[BaseModel]
+    cap: int
+    entity: str | None
+    backfill: bool = False
+
+
+PROCESS_ATTRIBUTION = TaskRef("analytics-process-attribution", OrderConverted, cap=10, entity="order_id")

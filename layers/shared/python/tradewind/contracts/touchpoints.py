@@ -73,3 +73,12 @@ class TouchpointRecorded(BaseModel):
         if self.visitor_id is None and self.customer_id is None:
             raise ValueError("visitor_id or customer_id is required: a touch of nobody leads to no order")
         return self
+
+
+class VisitorIdentified(BaseModel):
+    """A visitor logged in or checked out: whose e-mail address that was, trimmed and in small letters, as SHA-256."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    visitor_id: Id
+    email_sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
