@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House, add_tenant, local_settings
 from tests.integration.headquarters import Headquarters
 from tests.integration.twins import Twins, mark
-from tests.integration.world import OURS, THEIRS, World
+from tests.integration.world import OURS, THEIRS, Table, World
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.task import Task, task
@@ -37,21 +37,22 @@ def world(postgres: PostgresServer, migrated: str) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def filled(postgres: PostgresServer, migrated: str) -> Iterator[str]:
-    """The name of a database in which acme and bolt have rows with texts of their own in every table."""
+def filled(postgres: PostgresServer, migrated: str) -> Iterator[tuple[str, Mapping[str, Table]]]:
+    """A database in which acme and bolt have rows with texts of their own in every table: its name, its tables."""
     name = f"filled_{uuid4().hex[:12]}"
     world = World(postgres.create_database(name, template=migrated))
     for tenant_id, number in ((world.acme, OURS), (world.bolt, THEIRS)):
         world.fill(tenant_id, number)
         mark(world, tenant_id, number)
-    yield name
+    yield name, world.tables
     postgres.drop_database(name)
 
 
 @pytest.fixture
-def twins(postgres: PostgresServer, filled: str) -> Iterator[Twins]:
+def twins(postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Twins]:
+    template, tables = filled
     name = f"twins_{uuid4().hex[:12]}"
-    built = Twins(World(postgres.create_database(name, template=filled)))
+    built = Twins(World(postgres.create_database(name, template=template), tables=dict(tables)))
     yield built
     built.close()
     postgres.drop_database(name)

@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,15 +22,16 @@ from tests.integration.belongings import LATELY, MADE, belonging
 from tests.integration.door import OTHER_SECRET, SECRET, Door
 from tests.integration.office import MANIFEST, OPERATIONS, Office, body_for
 from tests.integration.twins import own_texts
-from tests.integration.world import OURS, THEIRS, World
+from tests.integration.world import OURS, THEIRS, Table, World
 from tradewind.errors import TradewindError
 from tradewind.tenancy.database import QueryError
 
 
 @pytest.fixture
-def office(postgres: PostgresServer, filled: str) -> Iterator[Office]:
+def office(postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Office]:
+    template, tables = filled
     name = f"office_{uuid4().hex[:12]}"
-    built = Office(World(postgres.create_database(name, template=filled)))
+    built = Office(World(postgres.create_database(name, template=template), tables=dict(tables)))
     yield built
     built.connections.close()
     postgres.drop_database(name)

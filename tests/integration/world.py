@@ -124,7 +124,7 @@ WHERE f.contype = 'f' AND f.connamespace = 'public'::regnamespace
 
 @dataclass
 class World:
-    """A database where tenants acme and bolt have a row each in every table."""
+    """A database where tenants acme and bolt have a row each in every table. ``tables`` are read if none are given."""
 
     urls: DatabaseUrls
     acme: UUID = ACME
@@ -132,6 +132,11 @@ class World:
     tables: dict[str, Table] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.tables:
+            self._read_tables()
+        self.order = sorted(self.tables, key=lambda name: (self.depth(name), name))
+
+    def _read_tables(self) -> None:
         for row in self.read(_COLUMNS):
             table = self.tables.setdefault(row["table_name"], Table(row["table_name"]))
             table.columns.append(
@@ -141,7 +146,6 @@ class World:
             if row["parent"] in self.tables and row["child"] in self.tables:
                 pairs = self.tables[row["child"]].parents.setdefault(row["parent"], [])
                 pairs.append((row["own"], row["other"]))
-        self.order = sorted(self.tables, key=lambda name: (self.depth(name), name))
 
     def depth(self, name: str) -> int:
         parents = [parent for parent in self.tables[name].parents if parent != name]
