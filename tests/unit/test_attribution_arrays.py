@@ -10,12 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.attribution.statistics.chunk import CONVERSION, Chunk, credit_chunk, select_journeys
-from analytics.attribution.statistics.copying import HEADER, TOUCH, TRAILER, read_records
+from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
+from analytics.attribution.statistics.copying import CONVERSION, HEADER, TOUCH
 from tests.fakes import NOON
 from tradewind.contracts.attribution import (
     CHANNEL_CODES,
@@ -43,11 +42,11 @@ def microseconds(at: datetime) -> int:
 
 
 def packed(kind: np.dtype[Any], rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """Rows as Postgres would copy them."""
+    """Rows as Postgres packs them."""
     records = np.zeros(len(rows), kind)
     for at, row in enumerate(rows):
         records[at] = row
-    return HEADER + records.tobytes() + TRAILER
+    return records.tobytes()
 
 
 def read_credits(copied: bytes) -> list[dict[str, Any]]:
@@ -93,16 +92,10 @@ def over_arrays(
     orders: Sequence[tuple[Order, list[Touch]]], settings: AttributionSettings
 ) -> list[dict[str, Any]]:
     chunk = Chunk.of(
-        read_records(
-            packed(
-                CONVERSION,
-                [(3, 8, o.order_id, 8, o.remaining_cents, 8, microseconds(o.placed_at)) for o, _ in orders],
-            ),
-            CONVERSION,
-        )
+        packed(CONVERSION, [(o.order_id, o.remaining_cents, microseconds(o.placed_at)) for o, _ in orders])
     )
     touches = [
-        (4, 4, place, 16, touch.id.bytes, 2, CHANNEL_CODES[touch.channel], 8, microseconds(touch.occurred_at))
+        (place, touch.id.bytes, CHANNEL_CODES[touch.channel], microseconds(touch.occurred_at))
         for place, (_, found) in enumerate(orders)
         for touch in found
     ]
@@ -165,11 +158,6 @@ def test_touch_that_was_found_twice_counts_once_and_the_latest_fifty_do() -> Non
     [row] = [row for row in over_arrays([(order, [*many, *many])], SETTINGS[0]) if row["window_days"] == 30]
     assert row["touchpoint_ids"] == [str(UUID(int=at)) for at in range(50, 0, -1)]
     assert row["cents"][2] == [2] * 50
-
-
-def test_copy_of_another_form_is_refused() -> None:
-    with pytest.raises(ValueError, match="records of one length"):
-        read_records(HEADER + b"x" + TRAILER, TOUCH)
 
 
 def test_chunk_without_a_touch_gives_nothing() -> None:

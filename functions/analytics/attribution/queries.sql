@@ -53,47 +53,51 @@ SELECT row_number() OVER (ORDER BY c.converted_at, c.shopify_order_id) - 1, c.sh
 FROM attribution_conversions c
 WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s
   AND (c.converted_at, c.shopify_order_id) > (%(after_at)s, %(after_id)s) AND c.revenue_cents < 9000000000
-ORDER BY c.converted_at, c.shopify_order_id LIMIT %(most)s;
+ORDER BY c.converted_at, c.shopify_order_id LIMIT %(page)s;
 
 -- know_chunk --
 -- So that Postgres plans for as many conversions as there are.
 ANALYZE attribution_chunk;
 
 -- end_of_chunk --
--- The last conversion's time and order, from where the next chunk goes on.
-SELECT converted_at, shopify_order_id FROM attribution_chunk ORDER BY place DESC LIMIT 1;
+-- The last conversion's time and order, from where the next chunk goes on, and the first one's time.
+SELECT converted_at, shopify_order_id, min(converted_at) OVER () AS first_at FROM attribution_chunk
+ORDER BY place DESC LIMIT 1;
 
--- copy_conversions --
--- The chunk's orders, with what refunds leave of them, by place.
-COPY (
-    SELECT k.shopify_order_id, c.revenue_cents, k.converted_at
-    FROM attribution_chunk k JOIN attribution_conversions c ON c.shopify_order_id = k.shopify_order_id ORDER BY k.place
-) TO STDOUT (FORMAT binary);
+-- pack_conversions --
+-- The chunk's orders, with what refunds leave of them, by place: as bytes, which costs less than a row each.
+SELECT string_agg(int8send(k.shopify_order_id) || int8send(c.revenue_cents) || timestamptz_send(k.converted_at), ''
+                  ORDER BY k.place) AS packed
+FROM attribution_chunk k JOIN attribution_conversions c ON c.shopify_order_id = k.shopify_order_id;
 
--- copy_touches --
+-- pack_touches --
 -- What may lead to the chunk's conversions, one touch as often as it is found: by visitor, by customer where no visitor is
--- known, by visitors that are known to be the customer, and the orders' own.
-COPY (
-    SELECT k.place, t.touchpoint_id, array_position(%(channels)s::text[], t.channel)::smallint AS channel, t.occurred_at
+-- known, by visitors that are known to be the customer, and the orders' own. As bytes, in no order.
+SELECT string_agg(int4send(t.place) || uuid_send(t.touchpoint_id)
+                  || int2send(array_position(%(channels)s::text[], t.channel)::smallint) || timestamptz_send(t.occurred_at), '')
+       AS packed
+FROM (
+    SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.visitor_id = k.visitor_id
-    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at AND t.type = ANY (%(types)s)
+    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
+      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
     UNION ALL
-    SELECT k.place, t.touchpoint_id, array_position(%(channels)s::text[], t.channel)::smallint, t.occurred_at
+    SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.shopify_customer_id = k.shopify_customer_id
     WHERE k.visitor_id IS NULL AND t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
-      AND t.type = ANY (%(types)s)
+      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
     UNION ALL
-    SELECT k.place, t.touchpoint_id, array_position(%(channels)s::text[], t.channel)::smallint, t.occurred_at
-    FROM attribution_chunk k
-    JOIN attribution_identities i ON i.shopify_customer_id = k.shopify_customer_id
+    SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
+    FROM attribution_chunk k JOIN attribution_identities i ON i.shopify_customer_id = k.shopify_customer_id
     JOIN attribution_touchpoints t ON t.visitor_id = i.visitor_id
-    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at AND t.type = ANY (%(types)s)
+    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
+      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
     UNION ALL
-    SELECT k.place, t.touchpoint_id, array_position(%(channels)s::text[], t.channel)::smallint, t.occurred_at
+    SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.shopify_order_id = k.shopify_order_id
-    WHERE t.visitor_id IS DISTINCT FROM k.visitor_id
-      AND t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at AND t.type = ANY (%(types)s)
-) TO STDOUT (FORMAT binary);
+    WHERE t.visitor_id IS DISTINCT FROM k.visitor_id AND t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
+      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
+) t;
 
 -- stage_credits --
 -- Where the chunk's new credits lie before they are compared with what stands.

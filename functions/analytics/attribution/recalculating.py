@@ -1,4 +1,4 @@
-"""Computing conversions anew by the hundred thousand: copied out, computed over arrays, copied in, chunk by chunk.
+"""Computing conversions anew by the hundred thousand: fetched packed, computed over arrays, copied in, chunk by chunk.
 
 A chunk is one transaction and bounds the memory. What somebody else has computed since a chunk was read is newer, and
 left as it is.
@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analytics.attribution.repository import Conversions
-from analytics.attribution.statistics.chunk import CONVERSION, Chunk, credit_chunk, select_journeys
-from analytics.attribution.statistics.copying import read_records
+from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.tenancy.database import TenantDb
 
@@ -53,17 +52,18 @@ def recalculate_chunk(
     """Compute the next conversions of a range anew; how far that came, None at the range's end."""
     with db.begin() as tx:
         conversions = Conversions(tx)
-        end = conversions.take_chunk(since, until, progress.after_at, progress.after_id, size)
-        if end is None:
+        taken = conversions.take_chunk(since, until, progress.after_at, progress.after_id, size)
+        if taken is None:
             return None
         numbers = AttributionSettings.of(settings, conversions.list_weights())
-        chunk = Chunk.of(read_records(conversions.copy_conversions(), CONVERSION))
-        journeys = select_journeys(conversions.copy_touches(numbers), chunk, numbers)
+        chunk = Chunk.of(conversions.pack_conversions())
+        touches = conversions.pack_touches(taken.first_at, taken.last_at, numbers)
+        journeys = select_journeys(touches, chunk, numbers)
         computed, changed = conversions.write_chunk(credit_chunk(chunk, journeys, numbers))
     return replace(
         progress,
-        after_at=end[0],
-        after_id=end[1],
+        after_at=taken.last_at,
+        after_id=taken.last_id,
         conversions=progress.conversions + computed,
         changed=progress.changed + changed,
     )

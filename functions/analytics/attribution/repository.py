@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,15 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A chunk: its first conversion's time, and its last one's with its order."""
+
+    first_at: datetime
+    last_at: datetime
+    last_id: int
 
 
 class Conversions:
@@ -74,28 +84,29 @@ class Conversions:
         return frozenset(Destination(row["provider"]) for row in rows)
 
     def take_chunk(
-        self, since: datetime, until: datetime, after_at: datetime, after_id: int, most: int
-    ) -> tuple[datetime, int] | None:
-        """Lay the next conversions of a range aside for this transaction; the last one's time and order, if any."""
+        self, since: datetime, until: datetime, after_at: datetime, after_id: int, page: int
+    ) -> Taken | None:
+        """Lay the next conversions of a range aside for this transaction; None where there is none."""
         self._tx.execute(QUERIES["begin_chunk"])
-        about = {"since": since, "until": until, "after_at": after_at, "after_id": after_id, "most": most}
+        about = {"since": since, "until": until, "after_at": after_at, "after_id": after_id, "page": page}
         self._tx.execute(QUERIES["fill_chunk"], about)
         self._tx.execute(QUERIES["know_chunk"])
         row = self._tx.fetch_one(QUERIES["end_of_chunk"])
-        return None if row is None else (row["converted_at"], row["shopify_order_id"])
+        return None if row is None else Taken(row["first_at"], row["converted_at"], row["shopify_order_id"])
 
-    def copy_conversions(self) -> bytes:
-        """The chunk's orders, as a binary copy."""
-        return self._tx.copy_out(QUERIES["copy_conversions"])
+    def pack_conversions(self) -> bytes:
+        """The chunk's orders, as records of ``CONVERSION``."""
+        return _packed(self._tx.fetch_one(QUERIES["pack_conversions"]))
 
-    def copy_touches(self, settings: AttributionSettings) -> bytes:
-        """What may lead to the chunk's conversions, as a binary copy."""
-        about = {
-            "channels": list(CHANNEL_CODES),
+    def pack_touches(self, first_at: datetime, last_at: datetime, settings: AttributionSettings) -> bytes:
+        """What may lead to the chunk's conversions, which lie between these times, as records of ``TOUCH``."""
+        about: dict[str, Any] = {
             "look_back": settings.look_back,
             "types": settings.types,
+            "channels": list(CHANNEL_CODES),
         }
-        return self._tx.copy_out(QUERIES["copy_touches"], about)
+        about |= {"first_at": first_at - settings.look_back, "last_at": last_at}
+        return _packed(self._tx.fetch_one(QUERIES["pack_touches"], about))
 
     def write_chunk(self, credits_copy: Iterable[bytes]) -> tuple[int, int]:
         """Write the chunk's credits; how many conversions were computed, and how many rows have changed."""
@@ -106,6 +117,10 @@ class Conversions:
 
     def has_refund(self, refund_id: int) -> bool:
         return self._tx.fetch_one(QUERIES["has_refund"], {"refund_id": refund_id}) is not None
+
+
+def _packed(row: Mapping[str, Any] | None) -> bytes:
+    return b"" if row is None or row["packed"] is None else bytes(row["packed"])
 
 
 def _json(rows: Iterable[Mapping[str, Any]]) -> Jsonb:

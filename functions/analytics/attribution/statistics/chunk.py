@@ -1,4 +1,4 @@
-"""A chunk of conversions over arrays: from the touches that were copied out to the credits that are copied in."""
+"""A chunk of conversions over arrays: from the touches that were fetched to the credits that are copied in."""
 
 from __future__ import annotations
 
@@ -10,28 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.attribution.statistics.copying import (
+    CONVERSION,
     HEADER,
     TOUCH,
     TRAILER,
     CreditRecords,
-    read_records,
 )
 from analytics.attribution.statistics.sharing import Touches, share
 from tradewind.contracts.attribution import MAX_TOUCHES, AttributionSettings
 
 DAY = 86_400 * 10**6
-CONVERSION = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("l1", ">i4"),
-        ("order", ">i8"),
-        ("l2", ">i4"),
-        ("revenue", ">i8"),
-        ("l3", ">i4"),
-        ("placed", ">i8"),
-    ]
-)
-"""A conversion: its order, what refunds leave of it in cents, and its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +31,9 @@ class Chunk:
     placed: NDArray[np.int64]
 
     @classmethod
-    def of(cls, records: NDArray[Any]) -> Chunk:
+    def of(cls, packed: bytes) -> Chunk:
         """From records of ``CONVERSION``."""
+        records = np.frombuffer(packed, CONVERSION)
         table = (records[name].astype(np.int64) for name in ("order", "revenue", "placed"))
         return cls(*table)
 
@@ -63,9 +52,9 @@ class Journeys:
         return self.ends - self.begins
 
 
-def select_journeys(copied: bytes, chunk: Chunk, settings: AttributionSettings) -> Journeys:
+def select_journeys(packed: bytes, chunk: Chunk, settings: AttributionSettings) -> Journeys:
     """Order the touches, count each once, keep the latest fifty, and collapse them where the tenant wants that."""
-    found = read_records(copied, TOUCH)
+    found = np.frombuffer(packed, TOUCH)
     halves = np.ascontiguousarray(found["id"]).view(">u8").reshape(-1, 2)
     place = found["place"].astype(np.int64)
     sorted_by = np.lexsort((halves[:, 1], halves[:, 0], found["instant"], place))

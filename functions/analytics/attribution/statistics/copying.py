@@ -1,4 +1,4 @@
-"""Postgres's binary COPY as arrays: touches as they come out, credits as they go in.
+"""Postgres's binary forms as arrays: touches as they come out, packed, and credits as a COPY takes them.
 
 Every field has four bytes of length before it; numbers are big-endian. An array's field begins with its number of
 dimensions, whether it holds nulls, its type's oid, and each dimension's length and lower bound. Source: the manual's
@@ -18,27 +18,10 @@ from tradewind.contracts.attribution import Model
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 _UUID, _INT2, _INT4, _INT8 = 2950, 21, 23, 20
-TOUCH = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("l1", ">i4"), ("place", ">i4"),
-        ("l2", ">i4"), ("id", "V16"),
-        ("l3", ">i4"), ("channel", ">i2"),
-        ("l4", ">i4"), ("instant", ">i8"),
-    ]
-)  # fmt: skip
+CONVERSION = np.dtype([("order", ">i8"), ("revenue", ">i8"), ("placed", ">i8")])
+"""A conversion as it is packed: its order, what refunds leave of it in cents, its time in microseconds since 2000."""
+TOUCH = np.dtype([("place", ">i4"), ("id", "V16"), ("channel", ">i2"), ("instant", ">i8")])
 """A touch: the place of its order in the chunk, its id, its channel's code and its time."""
-
-
-def read_records(copied: bytes, kind: np.dtype[Any]) -> NDArray[Any]:
-    """The records of a binary copy whose fields all have one length. Raises ValueError where one has another."""
-    body = len(copied) - len(HEADER) - len(TRAILER)
-    if body % kind.itemsize or not copied.endswith(TRAILER):
-        raise ValueError("the copy does not consist of records of one length")
-    records = np.frombuffer(copied, kind, body // kind.itemsize, len(HEADER))
-    if len(records) and (records["fields"] != records["fields"][0]).any():
-        raise ValueError("the copy's records have another number of fields")
-    return records
 
 
 class CreditRecords:

@@ -192,15 +192,6 @@ class Transaction:
             for piece in pieces:
                 copy.write(piece)
 
-    def copy_out(self, statement: str, params: Params | None = None) -> bytes:
-        """``COPY (SELECT ...) TO STDOUT``, whole."""
-        with (
-            _translated(),
-            self._connection.cursor() as cursor,
-            cursor.copy(statement.encode(), params) as copy,
-        ):
-            return b"".join(copy)
-
 
 class Session:
     """One message's connection and its open transaction.

@@ -1,0 +1,265 @@
+"""Attribution at scale: a full recalculation beside plain SQL in the same Postgres, and beside pandas and DuckDB over
+rows that they hold already; and how many touches a second ``POST /collect`` keeps.
+
+Five models, one window of 30 days. Everything that is compared divides the same whole numbers: its cents must be equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import psycopg
+
+from analytics.attribution.recalculating import CHUNK, Progress, recalculate_chunk
+from analytics.attribution.repository import Conversions
+from infra.local import valkey_server
+from infra.local.postgres import DatabaseUrls
+from ingress import api_keys
+from ingress.collect import Door
+from ingress.experiments_api.edge import ValkeyEdge
+from ingress.platform import Platform
+from tests.bench.figures import Spread, digits
+from tests.bench.kernel import quietly
+from tests.fakes import FakeQueues
+from tests.integration.harness import House, add_tenant, local_settings
+from tradewind.tasks.dispatch import Dispatcher
+from tradewind.tenancy.database import Connections, Session, TenantDb
+
+CONVERSIONS = int(os.environ.get("BENCH_CONVERSIONS", "100000"))
+TOUCHES = 5
+REQUESTS, THREADS = 400, 4
+SINCE, UNTIL = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+SETTINGS = {
+    "attribution": {
+        "windows_days": [30],
+        "enabled_models": ["first_touch", "last_touch", "linear", "time_decay", "position_based"],
+    }
+}
+SQL = Path(__file__).with_name("attribution.sql").read_text(encoding="utf-8").split("-- next --")
+
+
+def measure(urls: DatabaseUrls) -> dict[str, Any]:
+    """Raises AssertionError where two ways disagree in a cent."""
+    with valkey_server() as valkey:
+        settings = local_settings(urls, TRADEWIND_REDIS_URL=valkey.url)
+        house = House(urls, settings, add_tenant(urls, "acme", SETTINGS))
+        intake = _intake(house)
+        _fill(house)
+        told = _recalculation(house)
+        house.close()
+    return {"recalculation": told, "intake": intake}
+
+
+def _fill(house: House) -> None:
+    numbers = {"conversions": CONVERSIONS, "touches": TOUCHES, "since": SINCE, "until": UNTIL}
+    with _as_tenant(house) as connection:
+        for statement in SQL[:3]:
+            connection.execute(statement.encode(), numbers)
+    with psycopg.connect(house.urls.owner, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE attribution_touchpoints, attribution_conversions, orders")
+
+
+@contextmanager
+def _as_tenant(house: House) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(house.urls.app) as connection:
+        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(house.tenant_id),))
+        yield connection
+
+
+def _recalculation(house: House) -> dict[str, Any]:
+    seconds: dict[str, float] = {}
+    copies = {"out": 0.0, "in": 0.0}
+    seconds["ours_first"] = _timed(lambda: _recalculate(house, copies))
+    ours = _totals(house)
+    seconds["ours_again"] = _timed(lambda: _recalculate(house, {"out": 0.0, "in": 0.0}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    _empty(house)
+
+    def plain() -> None:
+        with _as_tenant(house) as connection:
+            connection.execute(SQL[3].encode())
+
+    seconds["plain_sql"] = _timed(plain)
+    assert _totals(house) == ours
+    frame = _frame(house)
+    found: dict[str, Any] = {}
+    seconds["pandas"] = _timed(lambda: found.update(_by_pandas(frame)))
+    assert {name: int(value.sum()) for name, value in found.items()} == dict.fromkeys(found, ours["revenue"])
+    with duckdb.connect() as duck:
+        duck.execute("SET threads = 2")
+        duck.register("given", frame)
+        duck.execute("CREATE TABLE touches AS SELECT * FROM given")
+        seconds["duckdb"] = _timed(lambda: duck.execute(SQL[4]))
+        [row] = duck.execute(SQL[5]).fetchall()
+        assert {*row} == {ours["revenue"]}
+    return {
+        "conversions": CONVERSIONS,
+        "touches": CONVERSIONS * TOUCHES,
+        "models": 5,
+        "chunk": CHUNK,
+        "seconds": {name: digits(value) for name, value in seconds.items()},
+        "copy_out_seconds": digits(copies["out"]),
+        "copy_in_and_write_seconds": digits(copies["in"]),
+        "duckdb_and_two_copies_seconds": digits(seconds["duckdb"] + copies["out"] + copies["in"]),
+        "conversions_per_second": digits(CONVERSIONS / seconds["ours_first"]),
+        "peak_memory_mb": digits(peak),
+    }
+
+
+def _timed(act: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def _recalculate(house: House, copies: dict[str, float]) -> None:
+    """The task's own loop; how long its copies take is noted."""
+    session = Session(house.connections)
+    db, progress = TenantDb(session, house.tenant_id), Progress()
+    taken = {name: getattr(Conversions, name) for name in ("pack_conversions", "pack_touches", "write_chunk")}
+
+    def noting(name: str, side: str) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            begun = time.perf_counter()
+            if name == "write_chunk":
+                given = (given[0], list(given[1]))  # what is computed on the way is not the copy's
+                begun = time.perf_counter()
+            answer = taken[name](*given)
+            copies[side] += time.perf_counter() - begun
+            return answer
+
+        return noted
+
+    for name in taken:
+        setattr(Conversions, name, noting(name, "in" if name == "write_chunk" else "out"))
+    try:
+        while (further := recalculate_chunk(db, SETTINGS, SINCE, UNTIL, progress)) is not None:
+            session.settle()
+            progress = further
+    finally:
+        for name, method in taken.items():
+            setattr(Conversions, name, method)
+        session.close()
+    assert progress.conversions == CONVERSIONS
+
+
+def _empty(house: House) -> None:
+    with psycopg.connect(house.urls.owner, autocommit=True) as connection:
+        connection.execute("TRUNCATE attribution_credits")
+
+
+def _totals(house: House) -> dict[str, Any]:
+    """What stands: rows, revenue by model (all alike), and a digest of every cent."""
+    [row] = house.query(SQL[6])
+    assert row["least"] == row["most"] == row["revenue"]
+    return row
+
+
+def _frame(house: House) -> pd.DataFrame:
+    with _as_tenant(house) as connection:
+        rows = connection.execute(SQL[7].encode()).fetchall()
+    return pd.DataFrame(rows, columns=["place", "revenue", "age", "instant"])
+
+
+def _by_pandas(frame: pd.DataFrame) -> dict[str, Any]:
+    """Every model's cents, with group-by's own vectorised operations."""
+    ordered = frame.sort_values(["place", "instant"], kind="stable", ignore_index=True)
+    groups = ordered.groupby("place", sort=False)
+    place, number = groups.cumcount(), groups["place"].transform("size")
+    revenue = ordered["revenue"]
+    latest = groups["age"].transform("min")
+    weights = {
+        "linear": pd.Series(1, index=ordered.index),
+        "time_decay": (np.exp2(-(ordered["age"] - latest) / 604_800_000_000) * 1e9 + 0.5).astype("int64"),
+        "position_based": pd.Series(
+            np.where(number == 1, 1, np.where(number == 2, 40, np.where(
+                (place == 0) | (place == number - 1), 40 * (number - 2), 20))),
+            index=ordered.index,
+        ),
+    }  # fmt: skip
+    found = {
+        "first_touch": revenue.where(place == 0, 0),
+        "last_touch": revenue.where(place == number - 1, 0),
+    }
+    for model, weight in weights.items():
+        whole = weight.groupby(ordered["place"], sort=False).transform("sum")
+        product = revenue * weight
+        cents = product // whole
+        left = revenue - cents.groupby(ordered["place"], sort=False).transform("sum")
+        rank = (-(product % whole)).groupby(ordered["place"], sort=False).rank(method="first")
+        found[model] = cents + (rank <= left)
+    return found
+
+
+class Unlimited(ValkeyEdge):
+    """The door's own edge without a tenant's limit, which would be all that is measured."""
+
+    def admit(self, tenant_id: object, events: int) -> timedelta:
+        return timedelta()
+
+
+def _intake(house: House) -> list[dict[str, Any]]:
+    connections = Connections(house.urls.platform)
+    platform = Platform(house.settings, connections, Dispatcher(FakeQueues(), "bench"))  # type: ignore[arg-type]
+    about = {"tenant": "acme", "name": "bench", "scopes": ["touchpoints:collect"]}
+    made: list[str] = []
+    quietly(lambda: made.append(str(api_keys.create_api_key(platform, about)["token"])))
+    connections.close()
+    return [_batches(house, made[0], size) for size in (1, 10, 100)]
+
+
+def _batches(house: House, key: str, size: int) -> dict[str, Any]:
+    connections = Connections(house.urls.app)
+    door = Door(connections, Unlimited(house.settings, "touches"))
+    requests = [_request(key, size, number) for number in range(REQUESTS)]
+    spent: list[float] = []
+
+    def send(request: dict[str, Any]) -> None:
+        begun = time.perf_counter()
+        answer = door.answer(request)
+        assert answer["statusCode"] == 202, answer["body"]
+        spent.append((time.perf_counter() - begun) * 1000)
+
+    def act() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(send, requests))
+
+    seconds = _timed(lambda: quietly(act))
+    connections.close()
+    return {
+        "touches_a_request": size,
+        "touches_per_second": digits(REQUESTS * size / seconds),
+        "request_ms": Spread.of(spent).document(),
+    }
+
+
+def _request(key: str, size: int, number: int) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    touches = [
+        {
+            "touch_id": f"{size}-{number}-{at}",
+            "visitor_id": f"page-{number}",
+            "occurred_at": now,
+            "landing_page": "https://acme.example/products/mug?utm_source=google&utm_medium=cpc&gclid=abc123",
+            "referrer_url": "https://www.google.com/",
+            "device": "phone",
+        }
+        for at in range(size)
+    ]
+    return {
+        "routeKey": "POST /collect",
+        "headers": {"authorization": f"Bearer {key}"},
+        "body": json.dumps({"touches": touches}),
+    }
