@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from tradewind.advertising import ConversionEvent, Destination, Prepared, Receipt
@@ -28,6 +29,7 @@ from tradewind.ports import (
     UpdatePage,
     WebhookSubscription,
 )
+from tradewind.spending import AdAccount, CampaignDay, Span
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -216,6 +218,13 @@ class FakeConversionApis:
     def send(self, prepared: Prepared, *, test_code: str | None = None) -> Receipt:
         self.sent.append(prepared)
         return Receipt(200, 1)
+
+
+class FakeAdReports:
+    """Every account had one campaign on each last day that is asked for."""
+
+    def fetch(self, account: AdAccount, span: Span, report: str | None) -> tuple[CampaignDay, ...]:
+        return (CampaignDay(span.last, "1", "Campaign", account.currency, 100, 1, 1, Decimal(0), 0),)
 
 
 @dataclass

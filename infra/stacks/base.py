@@ -16,6 +16,8 @@ from infra.names import Names
 from infra.settings import StageSettings
 from tradewind.settings import (
     DEFAULT_GA4_URL,
+    DEFAULT_GOOGLE_ADS_URL,
+    DEFAULT_GOOGLE_OAUTH_URL,
     DEFAULT_META_URL,
     DEFAULT_SHOPIFY_VERSION,
     DEFAULT_TIKTOK_URL,
@@ -145,6 +147,8 @@ class TradewindStack(Stack):
                 "TRADEWIND_GA4_URL": DEFAULT_GA4_URL,
                 "TRADEWIND_META_URL": DEFAULT_META_URL,
                 "TRADEWIND_TIKTOK_URL": DEFAULT_TIKTOK_URL,
+                "TRADEWIND_GOOGLE_ADS_URL": DEFAULT_GOOGLE_ADS_URL,
+                "TRADEWIND_GOOGLE_OAUTH_URL": DEFAULT_GOOGLE_OAUTH_URL,
             }
         cloud = self.settings.cloud
         database = {
@@ -161,6 +165,8 @@ class TradewindStack(Stack):
             "TRADEWIND_GA4_URL": f"{cloud.sandbox_url.rstrip('/')}/ga4",
             "TRADEWIND_META_URL": f"{cloud.sandbox_url.rstrip('/')}/meta",
             "TRADEWIND_TIKTOK_URL": f"{cloud.sandbox_url.rstrip('/')}/tiktok",
+            "TRADEWIND_GOOGLE_ADS_URL": f"{cloud.sandbox_url.rstrip('/')}/google_ads/v26",
+            "TRADEWIND_GOOGLE_OAUTH_URL": f"{cloud.sandbox_url.rstrip('/')}/google_ads/token",
             "AWS_ENDPOINT_URL": cloud.aws_endpoint_url,
             "TRADEWIND_PYTHON": cloud.python,
             "PYTHONPATH": cloud.kernel,

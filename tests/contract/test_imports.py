@@ -29,6 +29,7 @@ PURE = (
     "tradewind.errors",
     "tradewind.money",
     "tradewind.ports",
+    "tradewind.spending",
 )
 FOR_DOMAINS = (
     *PURE,

@@ -8,6 +8,7 @@ import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from itertools import product
@@ -136,6 +137,7 @@ def plain(kind: type, name: str, number: int) -> Any:
         Any: f"text-{number}",
         UUID: UUID(int=MADE + number),
         date: LATELY.date(),
+        Decimal: Decimal(number),
         datetime: LATELY,
         AwareDatetime: LATELY,
         timedelta: timedelta(days=30),

@@ -317,6 +317,17 @@ def test_refund_is_told_where_the_purchase_was(room: AdRoom) -> None:
     assert len(room.seen("tiktok")["events"]) == 1
 
 
+def test_refund_of_an_order_that_never_converts_waits_for_half_a_minute(room: AdRoom) -> None:
+    room.place()
+    room.refund()
+    for _ in range(3):
+        room.run(REFUND, {"id": 6001, "order_id": ORDER}, "refund")
+        [row] = room.house.query("SELECT state FROM task_run WHERE task = %s", REFUND)
+        assert row == {"state": "retrying"}
+    told = room.result(REFUND, {"id": 6001, "order_id": ORDER}, "refund")["told"]
+    assert {each["reason"] for each in told} == {"no_purchase"}
+
+
 def test_refund_waits_for_its_purchase_and_its_row(room: AdRoom) -> None:
     room.place()
     waiting = room.run(REFUND, {"id": 6001, "order_id": ORDER}, "refund")

@@ -167,6 +167,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "touchpoint_id": UUID(int=1000 + THEIRS),
         "creator_id": UUID(int=1000 + THEIRS),
         "destination": "meta",
+        "platform": "meta",
         "destinations": ["meta"],
         "event_name": "purchase",
         "event_state": "acknowledged",
@@ -174,7 +175,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "repeatable": True,
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
-    texts |= {"subject_key", "event_key", "payload_hash"}
+    texts |= {"account_id", "subject_key", "event_key", "payload_hash"}
     texts |= {"address", "app", "claim", "cause", "task", "shop"}
     texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}

@@ -14,6 +14,7 @@ import psycopg
 
 from commerce.order_sync.workflow import order_sync
 from tests.fakes import (
+    FakeAdReports,
     FakeConversionApis,
     FakeCounters,
     FakeDiscountCodes,
@@ -54,6 +55,9 @@ PREPARED: Mapping[str, str] = {
 """What a task looks for in the review e-mail that each tenant has: by its id, what is set in it."""
 
 LAID_OUT: Mapping[str, tuple[str, ...]] = {
+    "analytics-sync-meta-ads-spend": ("UPDATE ad_account_mappings SET platform = 'meta'",),
+    "analytics-sync-google-ads-spend": ("UPDATE ad_account_mappings SET platform = 'google_ads'",),
+    "analytics-sync-tiktok-spend-daily": ("UPDATE ad_account_mappings SET platform = 'tiktok'",),
     "analytics-attribution-order-reconciliation": (
         "UPDATE orders SET total_cents = 100, placed_at = now() - interval '1 hour'",
         "DELETE FROM attribution_conversions",
@@ -168,6 +172,7 @@ class Twins:
             "counters": lambda _: FakeCounters(),
             "messenger": lambda _: FakeMessenger(),
             "apis": lambda _: FakeConversionApis(),
+            "reports": lambda _: FakeAdReports(),
             "email": lambda _: FakeEmailSender(),
             "links": lambda _: FakeLinks(),
             "discounts": lambda _: FakeDiscountCodes(),

@@ -68,6 +68,8 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("ab_events", "type"): "page_view",
     ("ab_test_conversions", "source"): "event",
     ("ab_metric_discrepancies", "found_by"): "sync",
+    ("ad_account_mappings", "platform"): "google_ads",
+    ("ad_spend", "platform"): "google_ads",
     ("conversion_events_sent", "destination"): "meta",
     ("conversion_events_sent", "event_name"): "purchase",
     ("conversion_events_sent", "state"): "acknowledged",

@@ -26,6 +26,9 @@ UNDECIDED = frozenset({"claimed", "failed", "sent"})
 """States of a purchase from which it may still be told."""
 _YES, _NO = {"yes", "true", "1", "granted"}, {"no", "false", "0", "denied"}
 AHEAD = timedelta(minutes=1)
+WAITS = tuple(timedelta(seconds=each) for each in (5, 10, 20, 40, 60, 120, 240, 300))
+"""Between looks for the purchase that a refund takes back: a quarter of an hour in all."""
+UNCONVERTED_WAITS = 3
 
 
 class SkipReason(StrEnum):
@@ -66,6 +69,8 @@ class Order:
     landing_page: str | None = None
     visited_at: datetime | None = None
     lines: tuple[Line, ...] = ()
+    converted: bool = True
+    """Whether its purchase is told at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,20 @@ def skip_reason(destination: Destination, event: ConversionEvent, now: datetime)
     if now - event.occurred_at > TERMS[destination].oldest - AHEAD:
         return SkipReason.TOO_OLD
     return None
+
+
+def waits_for(order: Order | None, refund: Refund | None, standing: str | None, waits: int) -> bool:
+    """Whether a refund is not to be told yet: it or its order is not stored, or its purchase may still be told.
+
+    An order that is no conversion after some waits becomes none.
+    """
+    if waits >= len(WAITS):
+        return False
+    if order is None or refund is None:
+        return True
+    if standing is None:
+        return order.converted or waits < UNCONVERTED_WAITS
+    return standing in UNDECIDED
 
 
 def without_purchase(standing: str | None) -> SkipReason | None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
-from tradewind.money import MAX_CENTS
+from tradewind.money import MAX_CENTS, minor_digits
 
 Id = Annotated[int, Field(gt=0, lt=2**63)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]
 Cents = Annotated[int, Field(ge=0, le=MAX_CENTS)]
+
+
+def known_currency(code: str) -> str:
+    minor_digits(code)
+    return code
 
 
 class OrderToTell(BaseModel):
@@ -70,3 +83,24 @@ class TikTokEvent(BaseModel):
 
     def moment(self, accepted_at: datetime) -> datetime:
         return self.occurred_at or accepted_at
+
+
+class SpendDays(BaseModel):
+    """How many days are asked for, up to ``last_day`` (the last complete one)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    last_day: date | None = None
+    days: Annotated[int, Field(ge=1, le=93)] | None = None
+
+
+class AdAccountMapping(BaseModel):
+    """An account of the tenant's at a platform; ``currency`` is what it is billed in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    platform: Literal["meta", "google_ads", "tiktok"]
+    account_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(known_currency)]
+    active: bool = True
+    counts_for_pnl: bool = True

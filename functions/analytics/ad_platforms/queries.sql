@@ -4,6 +4,7 @@ SELECT o.shopify_order_id, o.currency, o.net_cents, o.total_cents, o.tax_cents, 
        o.attributes, o.landing_page, o.visited_at, o.placed_at, coalesce(o.email, c.email) AS email,
        o.shopify_customer_id, c.first_name, c.last_name, coalesce(c.phone, a.phone) AS phone, a.city, a.province_code,
        a.zip, a.country_code,
+       EXISTS (SELECT FROM attribution_conversions v WHERE v.shopify_order_id = o.shopify_order_id) AS converted,
        coalesce((SELECT jsonb_agg(jsonb_build_object(
                      'line_id', l.shopify_line_id, 'product_id', l.shopify_product_id, 'variant_id', l.shopify_variant_id,
                      'sku', l.sku, 'title', l.title, 'quantity', l.quantity,
@@ -74,3 +75,40 @@ INSERT INTO conversion_events_sent (destination, event_name, subject, shopify_or
 VALUES (%(destination)s, %(event_name)s, %(subject_key)s, %(order_id)s, %(event_key)s, 'skipped', %(reason)s,
     0, %(currency)s, %(occurred_at)s, %(now_at)s)
 ON CONFLICT (tenant_id, destination, event_name, subject) DO NOTHING;
+
+-- pick_accounts --
+-- The accounts of a platform whose spend is synced.
+SELECT m.platform, m.account_id, m.currency FROM ad_account_mappings m
+WHERE m.platform = %(platform)s AND m.active ORDER BY m.account_id;
+
+-- map_account --
+-- Name an account, or change how it counts: what was synced of it follows.
+WITH counted AS (
+    UPDATE ad_spend s SET counts_for_pnl = %(counts_is_on)s
+    WHERE s.platform = %(platform)s AND s.account_id = %(account_id)s AND s.counts_for_pnl <> %(counts_is_on)s
+)
+INSERT INTO ad_account_mappings (platform, account_id, currency, active, counts_for_pnl)
+VALUES (%(platform)s, %(account_id)s, %(currency)s, %(active_is_on)s, %(counts_is_on)s)
+ON CONFLICT (tenant_id, platform, account_id) DO UPDATE SET
+    currency = excluded.currency, active = excluded.active, counts_for_pnl = excluded.counts_for_pnl;
+
+-- delete_vanished_days --
+-- Campaigns that a platform reports no more for these days of an account.
+DELETE FROM ad_spend s
+WHERE s.platform = %(platform)s AND s.account_id = %(account_id)s AND s.spent_on BETWEEN %(first_day)s AND %(last_day)s
+  AND NOT EXISTS (SELECT FROM jsonb_populate_recordset(NULL::ad_spend, %(spend_days)s) w
+                  WHERE w.platform = s.platform AND w.account_id = s.account_id AND w.spent_on = s.spent_on
+                    AND w.campaign_id = s.campaign_id);
+
+-- save_days --
+-- What campaigns cost, as it is reported now.
+INSERT INTO ad_spend AS s (platform, spent_on, account_id, campaign_id, campaign_name, currency, spend_cents, impressions,
+    clicks, conversions, conversion_value_cents, counts_for_pnl)
+SELECT w.platform, w.spent_on, w.account_id, w.campaign_id, w.campaign_name, w.currency, w.spend_cents, w.impressions,
+       w.clicks, w.conversions, w.conversion_value_cents, coalesce(m.counts_for_pnl, true)
+FROM jsonb_populate_recordset(NULL::ad_spend, %(spend_days)s) w
+LEFT JOIN ad_account_mappings m ON m.platform = w.platform AND m.account_id = w.account_id
+ON CONFLICT (tenant_id, platform, spent_on, account_id, campaign_id) DO UPDATE SET
+    campaign_name = excluded.campaign_name, currency = excluded.currency, spend_cents = excluded.spend_cents,
+    impressions = excluded.impressions, clicks = excluded.clicks, conversions = excluded.conversions,
+    conversion_value_cents = excluded.conversion_value_cents, counts_for_pnl = excluded.counts_for_pnl, synced_at = now();

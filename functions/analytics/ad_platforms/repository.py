@@ -185,6 +185,7 @@ def _order(row: Row) -> Order:
         row["landing_page"],
         row["visited_at"],
         tuple(_line(each) for each in row["lines"]),
+        row["converted"],
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from analytics.ad_platforms.funnel import funnel_event
 from analytics.ad_platforms.model import (
-    UNDECIDED,
+    WAITS,
     SkipReason,
     consents_of,
     event_id,
     purchase_of,
     refund_of,
+    waits_for,
     without_purchase,
 )
 from analytics.ad_platforms.payloads import OrderToTell, RefundToTell, TikTokEvent
@@ -30,8 +30,6 @@ from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
 CONVERSION = Retry(attempts=3, backoff=exponential(2, 30))
-WAITS = (5, 10, 20, 40, 60, 120, 240, 300)
-"""Seconds between looks for the purchase that a refund takes back: a quarter of an hour in all."""
 
 
 @task("analytics-send-ga4-purchase", retry=CONVERSION, entity="order_id")
@@ -97,10 +95,7 @@ def send_refund_event(
         refund, order = Shop(tx).find_refund(payload.refund_id), Shop(tx).find_order(payload.order_id)
         purchases = Ledger(tx).list_purchases(payload.order_id)
     waits = 0 if run.checkpoint is None else int(run.checkpoint["waits"])
-    stored = refund is not None and order is not None
-    waiting = {each for each in connected if not stored or purchases.get(each, "claimed") in UNDECIDED}
-    if waits == len(WAITS):
-        waiting = set()
+    waiting = {each for each in connected if waits_for(order, refund, purchases.get(each), waits)}
     told: tuple[Told, ...] = ()
     if refund is not None and order is not None:
         consents = consents_of(order.attributes, tenant.settings)
@@ -117,8 +112,7 @@ def send_refund_event(
             for each in sorted(connected - waiting)
         )
     if waiting:
-        due_at = clock.now() + timedelta(seconds=WAITS[waits])
-        return run.continue_with({"waits": waits + 1}, due_at=due_at)
+        return run.continue_with({"waits": waits + 1}, due_at=clock.now() + WAITS[waits])
     return RefundTold(payload.refund_id, told)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from infra.local.sandbox.ga4.provider import Ga4Provider
+from infra.local.sandbox.google_ads.provider import GoogleAdsProvider
 from infra.local.sandbox.meta.provider import MetaProvider
 from infra.local.sandbox.provider import Provider
 from infra.local.sandbox.resend.provider import ResendProvider
@@ -19,4 +20,5 @@ PROVIDERS: Mapping[str, Callable[[], Provider]] = {
     "ga4": Ga4Provider,
     "meta": MetaProvider,
     "tiktok": TikTokProvider,
+    "google_ads": GoogleAdsProvider,
 }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.sandbox.faults import Fault
+from infra.local.sandbox.meta.insights import Insights, InsightsError
 from infra.local.sandbox.provider import Target
 from infra.local.sandbox.received import Received, object_of
 from infra.local.sandbox.wire import Reply, Request, json_reply, refusal
@@ -47,6 +48,7 @@ class MetaProvider:
         self._datasets: dict[str, Dataset] = {}
         self._ended: set[str] = set()
         self._next_trace = 1
+        self._insights = Insights()
 
     def target(self, request: Request, rest: tuple[str, ...]) -> Target:  # noqa: ARG002 - the port's shape
         return Target(rest[0] if rest else "", "/".join(rest[1:]))
@@ -54,7 +56,11 @@ class MetaProvider:
     def answer(self, request: Request, rest: tuple[str, ...]) -> tuple[Reply, float]:
         return self._answer(request, rest), 0.0
 
-    def _answer(self, request: Request, rest: tuple[str, ...]) -> Reply:
+    def _answer(  # noqa: PLR0911 - one end for each refusal
+        self, request: Request, rest: tuple[str, ...]
+    ) -> Reply:
+        if rest[-1:] == ("insights",) or (len(rest) == 1 and rest[0].startswith("run-")):
+            return self._report(request, rest)
         body = object_of(request)
         if len(rest) != 2 or rest[1] != "events" or request.method != "POST" or body is None:  # noqa: PLR2004 - id, edge
             return self._refused((100, 33, "Unsupported post request."))
@@ -73,6 +79,15 @@ class MetaProvider:
             if problem is not None:
                 return self._refused(problem, headers)
         return self._take(dataset, body, data, headers)
+
+    def _report(self, request: Request, rest: tuple[str, ...]) -> Reply:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token.startswith("EAA") or token in self._ended:
+            return self._refused((190, 463, "Error validating access token"), status=401)
+        try:
+            return json_reply(200, self._insights.answer(request, rest))
+        except InsightsError as error:
+            return self._refused((error.code, error.subcode, str(error)))
 
     def _take(
         self, dataset: Dataset, body: Mapping[str, Any], data: list[Any], headers: Mapping[str, str]
@@ -141,7 +156,10 @@ class MetaProvider:
                 if document.get("ended_token"):
                     self._ended.add(str(document["ended_token"]))
                 return json_reply(200, {"dataset": name})
-        return refusal(404, "known are GET and PUT datasets/ID")
+            case ("PUT", "accounts", name):
+                self._insights.tell(name, request.document())
+                return json_reply(200, {"account": name})
+        return refusal(404, "known are GET and PUT datasets/ID and PUT accounts/ID")
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:
         return {name: each.received.summary for name, each in self._datasets.items()}
@@ -155,6 +173,7 @@ class MetaProvider:
     def reset(self) -> None:
         self._datasets.clear()
         self._ended.clear()
+        self._insights = Insights()
 
     def _trace(self) -> str:
         self._next_trace += 1

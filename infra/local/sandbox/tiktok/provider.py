@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from infra.local.sandbox.faults import Fault
 from infra.local.sandbox.provider import Target
 from infra.local.sandbox.received import Received, object_of
+from infra.local.sandbox.reported import Campaigns, rows_between
 from infra.local.sandbox.wire import Reply, Request, json_reply, refusal
 
 OLDEST_S, MOST = 7 * 86_400, 1000
+REPORT_PAGE = 2
+"""Rows on a page of a report: small, so that every report has several."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EVENTS = {"Purchase", "CompletePayment", "AddToCart", "ViewContent", "InitiateCheckout"}
 _USER = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
@@ -30,6 +34,7 @@ class TikTokProvider:
         self._refused_ids: set[str] = set()
         self._ended: set[str] = set()
         self._next_request = 1
+        self._campaigns: Campaigns = {}
 
     def target(self, request: Request, rest: tuple[str, ...]) -> Target:
         body = object_of(request) or {}
@@ -39,6 +44,8 @@ class TikTokProvider:
         return self._answer(request, rest), 0.0
 
     def _answer(self, request: Request, rest: tuple[str, ...]) -> Reply:  # noqa: C901, PLR0911 - one end for each refusal
+        if rest == ("report", "integrated", "get") and request.method == "GET":
+            return self._report(request)
         if rest != ("event", "track") or request.method != "POST":
             return self._says(40002, "Unsupported path or method")
         token = request.headers.get("access-token", "")
@@ -66,6 +73,21 @@ class TikTokProvider:
             failed = [{"order_in_request": at, "error_message": why} for at, why in problems.items()]
             return self._says(20001, "Partial success", {"failed_events": failed})
         return self._says(0, "OK")
+
+    def _report(self, request: Request) -> Reply:
+        """One page of an advertiser's campaign days; a token that does not begin with ``rt_`` may not read."""
+        query = request.query
+        if not request.headers.get("access-token", "").startswith("rt_"):
+            return self._says(40105, "Access token is incorrect or has been revoked.")
+        first, last = query.get("start_date", ""), query.get("end_date", "")
+        if not first or (date.fromisoformat(last) - date.fromisoformat(first)).days > 30:  # noqa: PLR2004 - TikTok's own
+            return self._says(40002, "start_date, end_date: at most 30 days")
+        rows = rows_between(self._campaigns, query.get("advertiser_id", ""), first, last)
+        page, size = int(query.get("page", 1)), min(int(query.get("page_size", 10)), REPORT_PAGE)
+        shown = [_reported(row) for row in rows[(page - 1) * size : page * size]]
+        total = max(1, -(-len(rows) // size))
+        info = {"page": page, "page_size": size, "total_number": len(rows), "total_page": total}
+        return self._says(0, "OK", {"list": shown, "page_info": info})
 
     def _keep(self, received: Received, body: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         if body.get("test_event_code"):
@@ -115,12 +137,15 @@ class TikTokProvider:
         match (request.method, *rest):
             case ("GET", "pixels", name):
                 return json_reply(200, self._pixels.get(name, Received()).document())
+            case ("PUT", "advertisers", name):
+                self._campaigns[name] = list(request.document()["rows"])
+                return json_reply(200, {"advertiser": name})
             case ("PUT", "refusals"):
                 document = request.document()
                 self._refused_ids |= {str(each) for each in document.get("event_ids", [])}
                 self._ended |= {str(each) for each in document.get("tokens", [])}
                 return json_reply(200, {"event_ids": len(self._refused_ids), "tokens": len(self._ended)})
-        return refusal(404, "known are GET pixels/ID and PUT refusals")
+        return refusal(404, "known are GET pixels/ID, PUT refusals and PUT advertisers/ID")
 
     def summary(self) -> Mapping[str, Mapping[str, Any]]:
         return {name: each.summary for name, each in self._pixels.items()}
@@ -133,6 +158,7 @@ class TikTokProvider:
 
     def reset(self) -> None:
         self._pixels.clear()
+        self._campaigns.clear()
         self._refused_ids.clear()
         self._ended.clear()
 
@@ -146,3 +172,17 @@ class TikTokProvider:
         }
         reply = json_reply(200, document)
         return Reply(reply.status, reply.body, reply.headers, remark="" if code == 0 else str(code))
+
+
+def _reported(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "dimensions": {"campaign_id": row["campaign_id"], "stat_time_day": f"{row['date']} 00:00:00"},
+        "metrics": {
+            "campaign_name": row["name"],
+            "spend": row["spend"],
+            "impressions": str(row.get("impressions", 0)),
+            "clicks": str(row.get("clicks", 0)),
+            "conversion": str(row.get("conversions", 0)),
+            "total_complete_payment_rate": str(row.get("value", 0)),
+        },
+    }

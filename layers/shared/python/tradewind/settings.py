@@ -15,6 +15,8 @@ DEFAULT_GA4_URL = "https://www.google-analytics.com"
 """In the European Union ``https://region1.google-analytics.com``."""
 DEFAULT_META_URL = "https://graph.facebook.com/v26.0"
 DEFAULT_TIKTOK_URL = "https://business-api.tiktok.com/open_api/v1.3"
+DEFAULT_GOOGLE_ADS_URL = "https://googleads.googleapis.com/v26"
+DEFAULT_GOOGLE_OAUTH_URL = "https://oauth2.googleapis.com/token"
 PROVIDER_TIMEOUT = timedelta(seconds=4)
 
 
@@ -39,6 +41,8 @@ class Settings:
     ga4_url: str
     meta_url: str
     tiktok_url: str
+    google_ads_url: str
+    google_oauth_url: str
     tenant_emails_per_second: int
     max_body_bytes: int
     max_message_bytes: int
@@ -102,6 +106,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ga4_url=environment.get("TRADEWIND_GA4_URL", DEFAULT_GA4_URL),
         meta_url=environment.get("TRADEWIND_META_URL", DEFAULT_META_URL),
         tiktok_url=environment.get("TRADEWIND_TIKTOK_URL", DEFAULT_TIKTOK_URL),
+        google_ads_url=environment.get("TRADEWIND_GOOGLE_ADS_URL", DEFAULT_GOOGLE_ADS_URL),
+        google_oauth_url=environment.get("TRADEWIND_GOOGLE_OAUTH_URL", DEFAULT_GOOGLE_OAUTH_URL),
         resend_url=environment.get("TRADEWIND_RESEND_URL", "https://api.resend.com"),
         resend_call_spacing=timedelta(
             milliseconds=_whole_number(environment, "TRADEWIND_RESEND_CALL_SPACING_MS", 550)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "ga4": ("measurement_id", "api_secret"),
     "meta": ("dataset_id", "access_token", "app_secret"),
-    "tiktok": ("pixel_id", "access_token"),
+    "tiktok": ("pixel_id", "access_token", "reporting_token"),
+    "google_ads": ("client_id", "client_secret", "refresh_token", "login_customer_id"),
 }
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "ga4": ("measurement_id", "api_secret"),
@@ -15,3 +16,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "tiktok": ("pixel_id", "access_token"),
 }
 """Without one of these a platform counts as not connected."""
+REPORTING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "meta": (("access_token",), ("app_secret",)),
+    "tiktok": (("reporting_token",), ()),
+    "google_ads": (("client_id", "client_secret", "refresh_token"), ("login_customer_id",)),
+}
+"""What reports of spend need, and what they take beside it."""

@@ -88,6 +88,10 @@ class Transport:
         """Post bytes as they are, such as a form or a file. Raises what ``post_json`` raises."""
         return self._send(provider, "POST", url, headers, content)
 
+    def get(self, provider: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """Get a document. Raises what ``post_json`` raises."""
+        return self._send(provider, "GET", url, {"Accept": "application/json", **headers}, None)
+
     def get_range(self, provider: str, url: str, offset: int, length: int) -> Answer:
         """Get ``length`` bytes from ``offset`` on, fewer at the end. Raises what ``post_json`` raises."""
         sent_headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}

@@ -26,6 +26,7 @@ from tradewind.ports import (
     TenantDirectory,
     UnsubscribeLinks,
 )
+from tradewind.spending import AdReports
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.database import PlatformDb, TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -76,6 +77,10 @@ PROVIDERS: Mapping[Any, Provider] = {
     ConversionApis: Provider(
         "tradewind.integrations.conversions:conversion_apis",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
+    ),
+    AdReports: Provider(
+        "tradewind.integrations.ad_reports:ad_reports",
+        frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
     DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),

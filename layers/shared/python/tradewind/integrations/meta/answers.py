@@ -22,6 +22,7 @@ from tradewind.errors import (
     TradewindError,
 )
 from tradewind.integrations.transport import Answer
+from tradewind.spending import TooMuchDataError
 
 PROVIDER, LIMIT = "meta", "meta usage"
 RATE_CODES = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
@@ -30,10 +31,6 @@ _CREDENTIALS = frozenset({102, 190, 200, 10, 3})
 NO_OBJECT, TOO_MUCH_DATA = 33, frozenset({1504018, 1504038, 1487534})
 WITHOUT_ADVICE, LONGEST = timedelta(seconds=60), timedelta(hours=1)
 _PERCENTAGES = ("call_count", "total_cputime", "total_time")
-
-
-class TooMuchDataError(InvalidPayloadError):
-    """A report over this range is too large; a shorter one may pass."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Google Ads: reports by the REST search stream."""
