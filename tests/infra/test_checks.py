@@ -19,7 +19,7 @@ def test_adds_up_lanes_and_connections(fixture_registry: Registry) -> None:
     expected = sum(lanes[task.id] * task.concurrency for task in fixture_registry)
     assert load.mappings == expected == 50 * 5 + 50 + 2
     assert load.concurrency == 800
-    assert load.connections == expected - 50 + 100 + 50 + 50 + 30
+    assert load.connections == expected - 50 + 100 + 50 + 50 + 50 + 30
     assert load.max_connections == 1802
 
 

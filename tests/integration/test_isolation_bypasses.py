@@ -35,6 +35,8 @@ REFUSED = {
     "find_api_key": "find_api_key('00000000-0000-0000-0000-0000000003ea')",
     "make_ab_event_partition": "make_ab_event_partition(current_date)",
     "keep_ab_event_partitions": "keep_ab_event_partitions(current_date, interval '1 day')",
+    "make_touchpoint_partition": "make_touchpoint_partition(current_date)",
+    "keep_touchpoint_partitions": "keep_touchpoint_partitions(current_date, interval '1 day')",
     "find_run": "find_run(%(bolt)s, '00000000-0000-0000-0000-0000000003ea')",
 }
 """What it may not call at all."""
