@@ -10,7 +10,7 @@ import pytest
 
 import commerce.ab_testing.order_tasks as orders
 from commerce.order_events.tasks import handle_order_cancelled, handle_refund_created
-from commerce.order_sync.tasks import sync_order
+from commerce.order_sync.tasks import sync_order, sync_order_batch
 from infra.local import ValkeyServer
 from infra.local.postgres import DatabaseUrls
 from tests.fakes import a_refund, an_order
@@ -107,6 +107,12 @@ def test_order_itself_replaces_what_the_page_said_it_was_worth(page: Storefront)
             (10_200, 8_000, False),
             (1, 8_000),
         ),
+        (
+            {"refunds": (a_refund(1, 10_200, 10_000, PLACED + timedelta(hours=1)),)},
+            sync_order,
+            (10_200, 0, False),
+            (1, 0),
+        ),
     ],
 )
 def test_refund_and_cancellation_take_back_what_an_order_was_worth(
@@ -117,11 +123,40 @@ def test_refund_and_cancellation_take_back_what_an_order_was_worth(
     changed = PLACED + timedelta(hours=1)
     page.house.shopify.put(an_order(1001, **{"placed_at": PLACED, "updated_at": changed, **changes}))
     ref = {"order_id": 1001, "changed_at": changed.isoformat()}
-    assert isinstance(page.house.run(handler, ref), Done)
+    assert isinstance(page.house.run(handler, ref, cause="changed"), Done)
     [found] = conversions(page)
     assert found[3:] == left
     page.run(metrics.hourly_metrics_aggregation)
     assert [row[5:] for row in page.metrics()] in ([purchases], [purchases, (0, 0)], [(0, 0), purchases], [])
+
+
+def test_orders_of_a_page_are_settled_together_and_nobody_elses(page: Storefront) -> None:
+    for number in (1001, 1002, 1003):
+        page.post(an_event(number, f"visitor-{number}", "purchase", order_id=number, value_cents=1))
+    page.house.shopify.put(an_order(1001, placed_at=PLACED, updated_at=PLACED))
+    page.house.shopify.put(an_order(1002, placed_at=PLACED, updated_at=PLACED, cancelled_at=PLACED))
+    assert isinstance(page.house.run(sync_order_batch, {"order_ids": [1001, 1002]}), Done)
+    assert [row[3:] for row in conversions(page)] == [
+        (10_200, 10_200, False),
+        (10_200, 0, True),
+        (1, 1, False),
+    ]
+
+
+def test_purchase_told_after_its_order_is_worth_what_is_left_of_it(page: Storefront) -> None:
+    refund = a_refund(1, 2_200, 2_000, PLACED + timedelta(hours=1))
+    order(page, updated_at=PLACED + timedelta(hours=1), refunds=(refund,))
+    page.post(an_event(1, "visitor-1", "purchase", order_id=1001, value_cents=10_200))
+    assert conversions(page) == [("visitor-1", "event", "visitor", 10_200, 8_000, False)]
+
+
+def test_end_of_a_test_counts_what_is_left_of_its_orders(page: Storefront) -> None:
+    page.post(an_event(1, "visitor-1", "purchase", order_id=1001, value_cents=1))
+    order(page)
+    page.house.write("UPDATE ab_test_conversions SET revenue_cents = 1, ordered_cents = 1")
+    page.run(decisions.handle_test_ended, {"test_id": "hero"})
+    assert conversions(page) == [("visitor-1", "event", "visitor", 10_200, 10_200, False)]
+    assert [row[5:] for row in page.metrics()] == [(1, 10_200)]
 
 
 def test_report_of_one_order_says_by_what_it_was_matched(page: Storefront) -> None:

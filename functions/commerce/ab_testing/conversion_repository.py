@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,10 +45,18 @@ class Conversions:
         about = {"changed_since": changed_since, "only_order": only_order}
         self._tx.execute(QUERIES["add_conversions"], about)
 
-    def settle(self, changed_since: datetime, only_order: int | None = None) -> None:
-        """Conversions of orders that changed since, or of one, are worth what is left of the order."""
-        about = {"changed_since": changed_since, "only_order": only_order}
-        self._tx.execute(QUERIES["settle_conversions"], about)
+    def settle(self, changed_since: datetime) -> None:
+        """Conversions of orders that changed since are worth what is left of the order."""
+        self._tx.execute(QUERIES["settle_conversions"], {"changed_since": changed_since})
+
+    def settle_orders(self, order_ids: Sequence[int]) -> None:
+        """The same for the conversions of some orders."""
+        self._tx.execute(QUERIES["settle_conversions_of"], {"order_ids": list(order_ids)})
+
+    def list_converted(self, test_id: str) -> list[int]:
+        """The orders that are a test's conversions."""
+        rows = self._tx.fetch_all(QUERIES["list_converted"], {"test_id": test_id})
+        return [row["shopify_order_id"] for row in rows]
 
     def list_conversions(self, order_id: int) -> list[Conversion]:
         rows = self._tx.fetch_all(QUERIES["list_conversions"], {"order_id": order_id})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from commerce.ab_testing.conversion_repository import Conversions
 from commerce.ab_testing.counting import EVENTS_KEPT, rebuild
 from commerce.ab_testing.guarding import check_ratio, evaluate
 from commerce.ab_testing.measuring import measure
@@ -81,6 +82,8 @@ def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, 
         ended = Tests(tx).end(payload.test_id, payload.ended_at or now, payload.winner_variant_id)
         corrected = 0
         if ended:
+            conversions = Conversions(tx)
+            conversions.settle_orders(conversions.list_converted(payload.test_id))
             first = (now - EVENTS_KEPT).date()
             last_count = rebuild(tx, first, now.date(), now, "aggregation", payload.test_id, through=now)
             corrected = len(last_count)

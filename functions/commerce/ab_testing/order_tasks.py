@@ -93,5 +93,8 @@ def _reconcile(tx: Transaction, since: datetime, now: datetime, only_order: int 
     conversions, metrics = Conversions(tx), Metrics(tx)
     metrics.lock()
     conversions.add(since, only_order)
-    conversions.settle(since, only_order)
+    if only_order is None:
+        conversions.settle(since)
+    else:
+        conversions.settle_orders([only_order])
     metrics.refresh_purchases(now - timedelta(hours=1))

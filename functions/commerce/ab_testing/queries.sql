@@ -333,21 +333,44 @@ FROM chosen h ORDER BY 1, 2
 ON CONFLICT DO NOTHING;
 
 -- settle_conversions --
--- What conversions are worth now, by their orders: less after a refund, nothing after a cancellation.
+-- What conversions are worth now, by their orders that changed since: less after a refund, nothing after a cancellation.
 WITH present AS (
     SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
            CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-    FROM orders o
-    WHERE CASE WHEN %(only_order)s::bigint IS NULL THEN o.shopify_updated_at >= %(changed_since)s
-               ELSE o.shopify_order_id = %(only_order)s END
+    FROM orders o WHERE o.shopify_updated_at >= %(changed_since)s
+), differing AS (
+    SELECT c.test_id, p.*
+    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
+    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
+                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
+    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
 )
 UPDATE ab_test_conversions c
-SET ordered_cents = p.total_cents, revenue_cents = p.cents, removed = p.removed, updated_at = now(),
+SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
     confirmed_at = coalesce(c.confirmed_at, now())
-FROM present p
-WHERE c.shopify_order_id = p.shopify_order_id
-  AND (c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                 IS DISTINCT FROM (p.total_cents, p.cents, p.removed));
+FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
+
+-- settle_conversions_of --
+-- The same for some orders.
+WITH present AS (
+    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
+           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
+    FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s)
+), differing AS (
+    SELECT c.test_id, p.*
+    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
+    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
+                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
+    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
+)
+UPDATE ab_test_conversions c
+SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
+    confirmed_at = coalesce(c.confirmed_at, now())
+FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
+
+-- list_converted --
+-- The orders that are a test's conversions.
+SELECT c.shopify_order_id FROM ab_test_conversions c WHERE c.test_id = %(test_id)s ORDER BY 1;
 
 -- list_conversions --
 -- An order's conversions.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from commerce.ab_testing.settling import settle_conversion
 from commerce.order_sync.model import OrderState
 from commerce.order_sync.payloads import OrderRef
 from commerce.order_sync.sync import read_delivered, sync_and_settle
@@ -104,7 +103,6 @@ def handle_order_cancelled(
     It is no conversion of an A/B test any more.
     """
     order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
-    settle_conversion(db, payload.order_id, clock.now())
     return OrderSettled.of(order, fetched=settled is not None)
 
 
@@ -122,5 +120,4 @@ def handle_refund_created(
     A conversion of an A/B test is worth what is left.
     """
     order, settled = sync_and_settle(run, tenant, db, shopify, clock, payload.order_id, payload.changed_at)
-    settle_conversion(db, payload.order_id, clock.now())
     return OrderSettled.of(order, fetched=settled is not None)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from commerce.ab_testing.conversion_repository import Conversions
 from commerce.order_sync.attribution import as_attributed, own_touch
 from commerce.order_sync.commission import (
     Commission,
@@ -83,8 +84,10 @@ def settle_attribution(
 ) -> list[Attributed]:
     """Recompute orders' conversions, and the later ones that their own touches or their being earlier change.
 
-    Orders' conversions are told once as ``order.converted``, under ``correlation_id``; without one nobody is told.
+    Where an order is an A/B test's conversion, that is worth what is left of it. Orders' conversions are told once as
+    ``order.converted``, under ``correlation_id``; without one nobody is told.
     """
+    Conversions(tx).settle_orders([order.order_id for order in orders])
     journeys = Journeys(tx)
     journeys.lock(orders)
     numbers = AttributionSettings.of(settings, journeys.list_weights())

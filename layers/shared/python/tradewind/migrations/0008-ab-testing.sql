@@ -398,10 +398,14 @@ BEGIN
         RETURNING a.*
     ), converted AS (
         INSERT INTO ab_test_conversions (test_id, shopify_order_id, variant_id, visitor_id, source, ordered_cents,
-                                         revenue_cents, converted_on, converted_at)
-        SELECT f.test_id, f.shopify_order_id, f.variant_id, f.visitor_id, 'event', f.value_cents, f.value_cents,
-               f.occurred_on, f.occurred_at
-        FROM fresh f WHERE f.type = 'purchase'
+                                         revenue_cents, removed, converted_on, converted_at, confirmed_at)
+        SELECT f.test_id, f.shopify_order_id, f.variant_id, f.visitor_id, 'event', coalesce(o.total_cents, f.value_cents),
+               CASE WHEN o.status IS NULL THEN f.value_cents WHEN o.status = 'cancelled' THEN 0
+                    ELSE greatest(0, o.total_cents - o.refunded_cents) END,
+               coalesce(o.status = 'cancelled', false), f.occurred_on, f.occurred_at,
+               CASE WHEN o.status IS NOT NULL THEN v_now END
+        FROM fresh f LEFT JOIN orders o ON o.shopify_order_id = f.shopify_order_id
+        WHERE f.type = 'purchase'
         ON CONFLICT DO NOTHING
     ), counted AS (
         SELECT f.occurred_on AS day, f.test_id AS test, f.variant_id AS variant,
