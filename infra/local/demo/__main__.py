@@ -27,6 +27,7 @@ from infra.local.cloud import find_running
 from infra.local.demo import cast
 from infra.local.demo.delivery import Outcome, deliver
 from infra.local.demo.expectations import expect
+from infra.local.demo.experiment import play_experiment
 from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.plan import build_plan
 from infra.local.demo.report import gather, show
@@ -133,11 +134,15 @@ def play(
             posted_after = time.monotonic() - begun
             watch.wait_until_idle(DRAIN_PATIENCE_S)
     worked_after = time.monotonic() - begun
-    verdict = verify(state.database_url, expect(stories, now), outcomes)
+    expected = expect(stories, now)
+    verdict = verify(state.database_url, expected, outcomes)
     console.print("A day of reviews: due e-mails are sent, and what becomes of them comes back")
     reviews = play_reviews(state, tenants, verdict)
+    console.print("One A/B test: pages tell of visitors, and its weights follow what they do")
+    experiment = play_experiment(state, tenants, stories, expected, arguments.seed, verdict)
     facts = {
         "reviews": reviews,
+        "experiment": experiment,
         "orders_per_second": round(len(stories) / worked_after, 1),
         "provider_calls": cast.count_calls(state),
         "seconds": {

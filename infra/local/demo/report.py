@@ -168,6 +168,7 @@ def _page(report: Mapping[str, Any]) -> Group:
         f"Speed        {report.get('orders_per_second', 0)} orders a second with all their events",
         f"E-mails      {emails}",
         *_review_lines(report.get("reviews", {})),
+        *_experiment_lines(report.get("experiment", {})),
         f"Dead letters {len(report['dead_letters'])}",
         *(f"             {row['task']}: {row['error_message'][:90]}" for row in report["dead_letters"][:6]),
         "Time         " + ", ".join(f"{name} {took} s" for name, took in report.get("seconds", {}).items()),
@@ -181,6 +182,22 @@ def _review_lines(reviews: Mapping[str, Mapping[str, Any]]) -> list[str]:
         counts.update(each["counts"])
     told = ", ".join(f"{counts[name]:,} {name}" for name in counts if name not in {"sent", "converted"})
     return [f"Reviews      {counts['sent']:,} customers asked: {told}"] if counts else []
+
+
+def _experiment_lines(experiment: Mapping[str, Any]) -> list[str]:
+    if not experiment:
+        return []
+    lines = [
+        f"A/B test     {experiment['name']}: {experiment['events']:,} events, {experiment['repeated']:,} of them twice"
+    ]
+    for name, each in experiment["variants"].items():
+        best = f", best with {each['chance_to_be_best']:.0%}" if "chance_to_be_best" in each else ""
+        lines.append(
+            f"             {name}: {each['visitors']:,} visitors, {each['cart_visitors']:,} carts,"
+            f" {each['purchases']:,} orders for {_amount(each['revenue_cents'])}{best},"
+            f" gets {each['weight_basis_points'] / 100:.2f} % of new visitors"
+        )
+    return lines
 
 
 def _amount(cents: int) -> str:
