@@ -12,6 +12,7 @@ from typing import Any
 
 from ingress.platform_api.answers import RefusedError
 
+MAX_BODY = 256 * 1024
 MAX_EVENTS = 100
 MAX_CONTEXT = 30
 TYPES = ("page_view", "add_to_cart", "begin_checkout", "purchase", "bounce", "error")

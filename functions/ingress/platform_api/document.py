@@ -9,6 +9,7 @@ from ingress.collecting_api.requests import DEVICES, MAX_TOUCHES, TYPES
 from ingress.manifest import Manifest
 from ingress.platform_api.answers import PROBLEM
 from ingress.platform_api.callers import PUBLISH, READ, RUN, SCOPES, TENANT_HEADER
+from ingress.platform_api.doors import SECURITY_SCHEMES, door_paths, door_schemas
 from tradewind.contracts.events import EVENTS
 
 Json = dict[str, Any]
@@ -30,7 +31,7 @@ OF_A_LOOK_UP = ("400", "401", "403", "404", "429", "503")
 
 def describe_api(manifest: Manifest, payloads: Mapping[str, Json]) -> Json:
     """The document. ``payloads`` are the tasks' payloads as JSON schemas."""
-    schemas = _own_schemas()
+    schemas = {**_own_schemas(), **door_schemas()}
     paths: Json = {}
     for prefix in ("", "/platform"):
         for kind in sorted(manifest.events):
@@ -44,13 +45,15 @@ def describe_api(manifest: Manifest, payloads: Mapping[str, Json]) -> Json:
         paths[f"{prefix}/runs/{{id}}"] = {"get": _look_up(prefix)}
     paths["/collect"] = {"post": _collect()}
     paths["/openapi.json"] = {"get": _itself()}
+    paths |= door_paths()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Tradewind",
             "version": "1.0.0",
             "description": "Publish events, run tasks, and see how a run goes. A request may be repeated under its"
-            " idempotency key for 30 days: it is done once and answered alike.",
+            " idempotency key for 30 days: it is done once and answered alike. Beside it stand the doors of"
+            " storefronts' pages, of e-mails' recipients and of providers.",
         },
         "paths": paths,
         "components": {
@@ -71,6 +74,7 @@ def describe_api(manifest: Manifest, payloads: Mapping[str, Json]) -> Json:
                     "description": "AWS Signature Version 4 of a role that may `execute-api:Invoke` the path.",
                     "x-amazon-apigateway-authtype": "awsSigv4",
                 },
+                **SECURITY_SCHEMES,
             },
         },
     }
