@@ -108,12 +108,15 @@ def run_undisturbed(ground: Ground, scenario: Scenario) -> Tables:
     begun = time.monotonic()
     cast = Cast.register(ground.cloud, scenario, "calm", withheld=False)
     cast.deliver_in_order()
+    cast.show_pages()
     print(f"undisturbed: delivered after {time.monotonic() - begun:.1f} s")
     with Relay(ground.cloud):
         ground.drain(scenario.size.patience_s)
         errands.lose_subscriptions(cast)
         errands.fire_schedules(ground.cloud, ground.registry, ground.now, ground.ids(cast))
         errands.start_backfills(cast)
+        ground.drain(scenario.size.patience_s)
+        cast.end_tests()
         ground.drain(scenario.size.patience_s)
     print(f"undisturbed: at rest after {time.monotonic() - begun:.1f} s")
     tables = read_tables(ground.cloud, ground.ids(cast))
@@ -149,6 +152,8 @@ def _disturbed(ground: Ground, scenario: Scenario) -> Storm:
         _replay(ground, cast, storm.letters)
         ground.drain(scenario.size.patience_s)
         storm.events.append(f"replayed after {time.monotonic() - begun:.1f} s")
+        cast.end_tests()
+        ground.drain(scenario.size.patience_s)
     storm.deaths = ground.orders.by_point()
     storm.lasting_letters = Counter(
         {letter: count for letter, count in storm.expected_letters.items() if letter[0] is None}
@@ -170,15 +175,19 @@ def run_without_postgres(ground: Ground, scenario: Scenario, seconds: float) -> 
     load = threading.Thread(
         target=lambda: answers.extend(cast.deliver_once(seconds + 2 * LEAD_S)), daemon=True
     )
-    with Relay(ground.cloud):
+    with Relay(ground.cloud), ThreadPoolExecutor(1) as pool:
         load.start()
+        pages = pool.submit(cast.show_pages)
         time.sleep(LEAD_S)
         with gone(ground.own, "postgres"):
             time.sleep(seconds)
         load.join()
+        pages.result()
         errands.lose_subscriptions(cast)
         errands.fire_schedules(ground.cloud, ground.registry, ground.now, ground.ids(cast))
         errands.start_backfills(cast)
+        ground.drain(scenario.size.patience_s)
+        cast.end_tests()
         ground.drain(scenario.size.patience_s)
     return answers, read_tables(ground.cloud, ground.ids(cast))
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.shops import CREATORS, SHOPS
+from tests.chaos.pages import Event, tell_visits
 
 POOL_PER_TENANT = 700
 """Purchases from which a tenant's stories are taken; a third of them are its own shop's."""
@@ -83,8 +84,11 @@ class Scenario:
 
     seed: int
     size: Size
+    now: datetime
     stories: tuple[tuple[Story, ...], ...]
     sent: tuple[Sent, ...]
+    visits: tuple[tuple[Event, ...], ...]
+    """What the visitors of each tenant's A/B test do, but for the tenant that is locked out."""
 
     @property
     def locked_out(self) -> int:
@@ -113,7 +117,8 @@ def make_scenario(seed: int, size: Size, now: datetime) -> Scenario:
         sent += _poisoned(chance, tenant, now)
     chance.shuffle(sent)
     sent.sort(key=lambda each: each.step)
-    return Scenario(seed, size, (*stories, locked), tuple(sent))
+    visits = tuple(tell_visits(seed, tenant, own, now) for tenant, own in enumerate(stories))
+    return Scenario(seed, size, now, (*stories, locked), tuple(sent), visits)
 
 
 def _stories(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[Story, ...]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import httpx
 
 from infra.local.demo.cast import lay_history
+from tests.chaos.pages import Batch, Storefront, batches_of, shuffled
 from tests.chaos.scenario import MENDABLE, Scenario, Sent, shop_of
 from tests.e2e.cloud import Cloud, Tenant
 
@@ -35,6 +36,7 @@ class Cast:
     cloud: Cloud
     scenario: Scenario
     tenants: list[Tenant]
+    storefronts: list[Storefront]
     withheld: bool
     """Whether what makes the mendable ones succeed is held back until it is mended."""
 
@@ -43,7 +45,7 @@ class Cast:
 
     @classmethod
     def register(cls, cloud: Cloud, scenario: Scenario, name: str, *, withheld: bool) -> Cast:
-        """A new tenant for each of the scenario's, with its creators and the touches before its orders."""
+        """A new tenant for each of the scenario's, with its creators, the touches before its orders and an A/B test."""
         tenants = []
         for number in range(scenario.size.tenants + 1):
             tenant = cloud.register(name, settings={"requests_per_second": REQUESTS_PER_SECOND})
@@ -51,7 +53,9 @@ class Cast:
             cloud.sandbox.put(f"/shopify/{tenant.shop}/bulk", json={"looks": 1}).raise_for_status()
             lay_history(cloud.state, {shop_of(number): tenant.id}, scenario.stories[number])
             tenants.append(tenant)
-        made = cls(cloud, scenario, tenants, withheld)
+        storefronts = [Storefront(tenant) for tenant in tenants[: scenario.locked_out]]
+        side_by_side(lambda each: each.begin(scenario.now), storefronts)
+        made = cls(cloud, scenario, tenants, storefronts, withheld)
         made.set_tokens()
         return made
 
@@ -103,6 +107,17 @@ class Cast:
                 raise UndeliveredError(f"{sent.topic} {sent.event_id}: {status} {text} after {tries} tries")
             time.sleep(min(2.0, 0.2 * tries))
 
+    def end_tests(self) -> None:
+        """Every A/B test is over, and counted a last time."""
+        side_by_side(lambda each: each.end(self.scenario.now), self.storefronts)
+
+    def show_pages(self) -> None:
+        """What visitors do, once, in order."""
+        side_by_side(self._show, batches_of(self.scenario.visits))
+
+    def _show(self, batch: Batch) -> None:
+        self.storefronts[batch.tenant].send(batch)
+
     def deliver_in_order(self) -> None:
         """Each webhook once, those of an order one after the other."""
         lanes: dict[tuple[int, int], list[Sent]] = {}
@@ -114,7 +129,7 @@ class Cast:
                 self.tell(sent)
                 self.deliver(sent)
 
-        _side_by_side(work, lanes.values())
+        side_by_side(work, lanes.values())
 
     def deliver_once(self, seconds: float) -> list[int]:
         """Each webhook once, spread over so many seconds, whatever the answer; the answers' statuses, 0 for none."""
@@ -135,27 +150,33 @@ class Cast:
             return list(pool.map(work, enumerate(self.scenario.sent)))
 
     def deliver_disturbed(self, chance: random.Random, progress: Callable[[float], None]) -> int:
-        """Each webhook one to five times, all of them shuffled; how many deliveries that were."""
-        copies = [sent for sent in self.scenario.sent for _ in range(chance.randint(1, 5))]
+        """Each webhook and each event of a page one to five times, all shuffled; how many deliveries that were."""
+        copies: list[Sent | Batch] = [
+            sent for sent in self.scenario.sent for _ in range(chance.randint(1, 5))
+        ]
+        copies += shuffled(self.scenario.visits, chance)
         chance.shuffle(copies)
         done = 0
 
-        def work(sent: Sent) -> None:
+        def work(sent: Sent | Batch) -> None:
             nonlocal done
-            self.tell(sent)
-            self.deliver(sent)
+            if isinstance(sent, Batch):
+                self._show(sent)
+            else:
+                self.tell(sent)
+                self.deliver(sent)
             with self._lock:
                 done += 1
                 progress(done / len(copies))
 
-        _side_by_side(work, copies)
+        side_by_side(work, copies)
         return len(copies)
 
 
 Item = TypeVar("Item")
 
 
-def _side_by_side(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+def side_by_side(work: Callable[[Item], None], items: Iterable[Item]) -> None:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for _ in pool.map(work, items):
             pass

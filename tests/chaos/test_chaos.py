@@ -16,6 +16,12 @@ from tradewind.integrations.shopify import queries
 
 FILLED = frozenset(
     {
+        "ab_daily_metrics",
+        "ab_events",
+        "ab_test_assignments",
+        "ab_test_conversions",
+        "ab_tests",
+        "ab_variants",
         "attribution_conversions",
         "attribution_credits",
         "attribution_touchpoints",
