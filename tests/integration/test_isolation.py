@@ -22,6 +22,7 @@ PLATFORM_TABLES = {
     "outbox",
     "pauses",
     "privacy_requests",
+    "review_email_events",
     "schedule_due",
     "schedule_next_run",
     "schedule_slot",

@@ -38,6 +38,26 @@ def test_every_table_with_documents_is_purged(database: DatabaseUrls) -> None:
     assert set(WITH_THEIR_PARENT.items()) <= cascades
 
 
+def test_news_of_an_e_mail_end_by_age_and_what_they_counted_stays(hq: Headquarters) -> None:
+    hq.house.write(
+        "INSERT INTO orders (shopify_order_id, order_number, currency, gross_cents, discount_cents, net_cents,"
+        " shipping_cents, tax_cents, total_cents, financial_status, status, placed_at, shopify_updated_at)"
+        " VALUES (1, '#1', 'USD', 100, 0, 100, 0, 0, 100, 'paid', 'open', now(), now())"
+    )
+    hq.house.write(
+        "INSERT INTO review_email_queue (shopify_order_id, sequence, state, trigger, opens)"
+        " VALUES (1, 1, 'sent', 'delivered', 2)"
+    )
+    hq.house.write(
+        "INSERT INTO review_email_events (event_id, shopify_order_id, sequence, kind, occurred_at, kept_at)"
+        " SELECT 'msg_' || days, 1, 1, 'opened', now(), now() - days * interval '1 day' FROM unnest(ARRAY[29, 31]) days"
+    )
+    with hq.platform.session() as session:
+        assert Relay(hq.platform, a_manifest(), session).purge() == 1
+    assert hq.house.query("SELECT event_id FROM review_email_events") == [{"event_id": "msg_29"}]
+    assert hq.house.query("SELECT opens FROM review_email_queue") == [{"opens": 2}]
+
+
 def test_nothing_is_kept_longer_than_a_request_may_take() -> None:
     month = timedelta(days=30)
     assert max(retention.LONGEST, retention.PAYLOADS, retention.QUEUES) <= month

@@ -19,6 +19,7 @@ TABLES: Mapping[str, str] = {
     "schedule_slot": "created_at",
     "ab_counter_folds": "folded_at",
     "sent_messages": "claimed_at",
+    "review_email_events": "kept_at",
 }
 """Table -> what its rows' age counts from; they are deleted at ``LONGEST``. Attempts go with their run."""
 

@@ -41,7 +41,8 @@ INSERT INTO personal_data (table_name, column_name, holds, on_redact) VALUES
     ('review_email_queue', 'incentive_code', 'nothing', 'keep'),
     ('review_email_queue', 'message_id', 'nothing', 'keep');
 
--- What the provider tells of an e-mail, each event once.
+-- What the provider tells of an e-mail, each event once. The e-mail's own row counts them; they are kept here for as long
+-- as the provider may repeat them, and then purged by age.
 CREATE TABLE review_email_events (
     tenant_id uuid NOT NULL DEFAULT current_tenant(),
     event_id text NOT NULL,
@@ -49,11 +50,14 @@ CREATE TABLE review_email_events (
     sequence integer NOT NULL,
     kind text NOT NULL CHECK (kind IN ('sent', 'delivered', 'opened', 'clicked', 'bounced', 'complained')),
     occurred_at timestamptz NOT NULL,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, event_id),
     FOREIGN KEY (tenant_id, shopify_order_id, sequence) REFERENCES review_email_queue ON DELETE CASCADE
 );
 CREATE INDEX review_email_events_by_email ON review_email_events (tenant_id, shopify_order_id, sequence);
+CREATE INDEX review_email_events_by_age ON review_email_events (kept_at);
 CALL protect('review_email_events');
+CALL open_to_platform('review_email_events');
 CALL declare_data('review_email_events', '{"event_id": "nothing", "shopify_order_id": "order", "kind": "nothing"}');
 
 -- One code per order. It is written before Shopify is asked for the discount, and offered to nobody before it exists there.
