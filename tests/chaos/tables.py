@@ -49,6 +49,8 @@ VOLATILE = {
     ("ab_test_assignments", "viewed_at"): "the same",
     ("ab_test_assignments", "carted_at"): "the same",
     ("ab_test_assignments", "checkout_at"): "the same",
+    ("ab_test_assignments", "bounced_at"): "the same",
+    ("ab_test_assignments", "error_at"): "the same",
     ("ab_test_conversions", "confirmed_at"): "when the order was seen",
     ("ab_tests", "counted_through"): "follows the clock",
     ("ab_tests", "last_synced_at"): "follows the clock",

@@ -10,7 +10,7 @@ import pytest
 from infra.local import ValkeyServer
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House
-from tests.integration.storefront import Storefront, decisions
+from tests.integration.storefront import Storefront, an_event, decisions, metrics
 from tests.integration.test_ab_optimization import fill
 from tradewind.ratelimit import connect
 
@@ -73,7 +73,7 @@ def test_harm_to_sales_is_found_where_chance_does_not_explain_it(
 @pytest.mark.parametrize(
     ("control", "bold", "found", "after"),
     [
-        ({"bounces": 300}, {"bounces": 400}, ["hero bold bounce_rate warning"], "running"),
+        ({"bounce_visitors": 300}, {"bounce_visitors": 400}, ["hero bold bounce_rate warning"], "running"),
         ({"cart_visitors": 300}, {"cart_visitors": 200}, ["hero bold add_to_cart_rate warning"], "running"),
         (
             {"checkout_visitors": 300},
@@ -81,9 +81,9 @@ def test_harm_to_sales_is_found_where_chance_does_not_explain_it(
             ["hero bold checkout_rate critical"],
             "paused",
         ),
-        ({"errors": 0}, {"errors": 90}, ["hero bold error_rate critical"], "running"),
-        ({"errors": 40}, {"errors": 49}, [], "running"),
-        ({"bounces": 300}, {"bounces": 310}, [], "running"),
+        ({"error_visitors": 0}, {"error_visitors": 90}, ["hero bold error_rate critical"], "running"),
+        ({"error_visitors": 40}, {"error_visitors": 49}, [], "running"),
+        ({"bounce_visitors": 300}, {"bounce_visitors": 310}, [], "running"),
     ],
 )
 def test_each_limit_has_its_own_consequence(
@@ -96,6 +96,25 @@ def test_each_limit_has_its_own_consequence(
     done = page.run(decisions.evaluate_guardrails, {"sample_ratio": False})
     assert done["findings"] == found
     assert status(page) == after
+
+
+def test_visitor_who_bounces_or_fails_again_and_again_counts_once(page: Storefront) -> None:
+    page.start()
+    events = [
+        an_event(number, f"visitor-{number % 4}", kind)
+        for number, kind in enumerate(["page_view"] * 4 + ["bounce"] * 8 + ["error"] * 5)
+    ]
+    page.post(*events[:9])
+    page.post(*events[9:], *events[:3])
+    counted = "sum(bounces)::int AS a, sum(bounce_visitors)::int AS b, sum(errors)::int AS c"
+    counted += ", sum(error_visitors)::int AS d"
+    for again in (metrics.hourly_metrics_aggregation, metrics.nightly_reconciliation):
+        page.next_hour()
+        page.run(again)
+        rows = page.house.query(f"SELECT {counted} FROM ab_daily_metrics")
+        assert rows == [{"a": 8, "b": 4, "c": 5, "d": 4}]
+    found = page.house.query("SELECT found_by, metric FROM ab_metric_discrepancies")
+    assert found == []
 
 
 def test_who_lets_a_test_go_on_is_not_overruled_on_the_same_day(page: Storefront) -> None:

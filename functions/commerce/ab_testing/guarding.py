@@ -19,12 +19,12 @@ REVENUE = "revenue_per_visitor"
 
 
 def sample_of(metric: str, standing: Standing) -> Sample:
-    """What a guardrail looks at. A visitor's second bounce or error counts as one more, up to one each."""
+    """What a guardrail looks at: each visitor once, however often they bounced or met an error."""
     visitors = standing.visitors
     counted = {
         "conversion_rate": standing.purchasers,
-        "bounce_rate": standing.bounces,
-        "error_rate": standing.errors,
+        "bounce_rate": standing.bounce_visitors,
+        "error_rate": standing.error_visitors,
         "add_to_cart_rate": standing.cart_visitors,
         "checkout_rate": standing.checkout_visitors,
     }

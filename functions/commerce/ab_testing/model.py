@@ -22,7 +22,9 @@ COUNTED = (
     "checkouts",
     "checkout_visitors",
     "bounces",
+    "bounce_visitors",
     "errors",
+    "error_visitors",
 )
 """What Valkey counts; purchases and revenue follow from the conversions."""
 
@@ -99,8 +101,9 @@ class AbTest:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a variant has come to. ``purchasers`` are visitors who bought, each once; ``squares`` is the sum of the
-    squares of what each spent (cents); ``refunded`` counts orders of which something was given back.
+    """What a variant has come to. Whatever ends in ``visitors`` counts each once, and so do ``viewers`` and
+    ``purchasers``; ``squares`` sums the squares of what each spent (cents); ``refunded`` counts orders of which
+    something was given back.
     """
 
     variant_id: str
@@ -109,8 +112,8 @@ class Standing:
     cart_visitors: int = 0
     checkout_visitors: int = 0
     views: int = 0
-    bounces: int = 0
-    errors: int = 0
+    bounce_visitors: int = 0
+    error_visitors: int = 0
     purchasers: int = 0
     purchases: int = 0
     revenue_cents: int = 0

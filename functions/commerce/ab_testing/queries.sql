@@ -113,21 +113,24 @@ WITH told AS (
            coalesce(sum(c.amount) FILTER (WHERE c.metric = 'checkouts'), 0) AS checkouts,
            coalesce(sum(c.amount) FILTER (WHERE c.metric = 'checkout_visitors'), 0) AS checkout_visitors,
            coalesce(sum(c.amount) FILTER (WHERE c.metric = 'bounces'), 0) AS bounces,
-           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'errors'), 0) AS errors
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'bounce_visitors'), 0) AS bounce_visitors,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'errors'), 0) AS errors,
+           coalesce(sum(c.amount) FILTER (WHERE c.metric = 'error_visitors'), 0) AS error_visitors
     FROM jsonb_to_recordset(%(hour_counts)s) AS c (day date, test_id text, variant_id text, metric text, amount bigint)
     JOIN ab_variants v ON v.test_id = c.test_id AND v.variant_id = c.variant_id
     GROUP BY 1, 2, 3
 )
 INSERT INTO ab_daily_metrics AS m (test_id, variant_id, metrics_on, visitors, viewers, views, carts, cart_visitors,
-                                   checkouts, checkout_visitors, bounces, errors)
+                                   checkouts, checkout_visitors, bounces, bounce_visitors, errors, error_visitors)
 SELECT o.test_id, o.variant_id, o.day, o.visitors, o.viewers, o.views, o.carts, o.cart_visitors, o.checkouts,
-       o.checkout_visitors, o.bounces, o.errors
+       o.checkout_visitors, o.bounces, o.bounce_visitors, o.errors, o.error_visitors
 FROM told o ORDER BY 1, 2, 3
 ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
 SET visitors = m.visitors + excluded.visitors, viewers = m.viewers + excluded.viewers, views = m.views + excluded.views,
     carts = m.carts + excluded.carts, cart_visitors = m.cart_visitors + excluded.cart_visitors,
     checkouts = m.checkouts + excluded.checkouts, checkout_visitors = m.checkout_visitors + excluded.checkout_visitors,
-    bounces = m.bounces + excluded.bounces, errors = m.errors + excluded.errors, updated_at = now()
+    bounces = m.bounces + excluded.bounces, bounce_visitors = m.bounce_visitors + excluded.bounce_visitors,
+    errors = m.errors + excluded.errors, error_visitors = m.error_visitors + excluded.error_visitors, updated_at = now()
 WHERE m.rebuilt_through IS NULL OR m.rebuilt_through <= %(hour_at)s;
 
 -- refresh_purchases --
@@ -158,7 +161,7 @@ UPDATE ab_tests SET last_synced_at = now() WHERE status IN ('running', 'paused')
 -- list_metrics --
 -- What is stored for days of tests.
 SELECT m.test_id, m.variant_id, m.metrics_on, m.visitors, m.viewers, m.views, m.carts, m.cart_visitors, m.checkouts,
-       m.checkout_visitors, m.bounces, m.errors, m.purchases, m.revenue_cents
+       m.checkout_visitors, m.bounces, m.bounce_visitors, m.errors, m.error_visitors, m.purchases, m.revenue_cents
 FROM ab_daily_metrics m
 WHERE m.metrics_on BETWEEN %(first_day)s AND %(last_day)s AND (%(only_test)s::text IS NULL OR m.test_id = %(only_test)s)
 ORDER BY 1, 2, 3;
@@ -178,7 +181,9 @@ WITH rows AS (
     FROM ab_test_assignments a
     CROSS JOIN LATERAL (VALUES ('visitors', a.seen_on, a.seen_at), ('viewers', a.viewed_on, a.viewed_at),
                                ('cart_visitors', a.carted_on, a.carted_at),
-                               ('checkout_visitors', a.checkout_on, a.checkout_at)) x (metric, counted_on, counted_at)
+                               ('checkout_visitors', a.checkout_on, a.checkout_at),
+                               ('bounce_visitors', a.bounced_on, a.bounced_at),
+                               ('error_visitors', a.error_on, a.error_at)) x (metric, counted_on, counted_at)
     WHERE x.counted_on BETWEEN %(first_day)s AND %(last_day)s AND x.counted_at < %(kept_before)s
       AND (%(only_test)s::text IS NULL OR a.test_id = %(only_test)s)
     GROUP BY 1, 2, 3, 4
@@ -198,19 +203,21 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 -- Days as they were counted anew. What hours before an instant counted is in them from now on.
 WITH present AS (
     SELECT n.test_id, n.variant_id, n.metrics_on, n.visitors, n.viewers, n.views, n.carts, n.cart_visitors, n.checkouts,
-           n.checkout_visitors, n.bounces, n.errors, n.purchases, n.revenue_cents
+           n.checkout_visitors, n.bounces, n.bounce_visitors, n.errors, n.error_visitors, n.purchases, n.revenue_cents
     FROM jsonb_populate_recordset(NULL::ab_daily_metrics, %(metrics)s) n
 )
 INSERT INTO ab_daily_metrics AS m (test_id, variant_id, metrics_on, visitors, viewers, views, carts, cart_visitors,
-                                   checkouts, checkout_visitors, bounces, errors, purchases, revenue_cents,
-                                   rebuilt_through)
+                                   checkouts, checkout_visitors, bounces, bounce_visitors, errors, error_visitors,
+                                   purchases, revenue_cents, rebuilt_through)
 SELECT p.test_id, p.variant_id, p.metrics_on, p.visitors, p.viewers, p.views, p.carts, p.cart_visitors, p.checkouts,
-       p.checkout_visitors, p.bounces, p.errors, p.purchases, p.revenue_cents, %(kept_before)s
+       p.checkout_visitors, p.bounces, p.bounce_visitors, p.errors, p.error_visitors, p.purchases, p.revenue_cents,
+       %(kept_before)s
 FROM present p ORDER BY 1, 2, 3
 ON CONFLICT (tenant_id, test_id, variant_id, metrics_on) DO UPDATE
 SET visitors = excluded.visitors, viewers = excluded.viewers, views = excluded.views, carts = excluded.carts,
     cart_visitors = excluded.cart_visitors, checkouts = excluded.checkouts,
-    checkout_visitors = excluded.checkout_visitors, bounces = excluded.bounces, errors = excluded.errors,
+    checkout_visitors = excluded.checkout_visitors, bounces = excluded.bounces,
+    bounce_visitors = excluded.bounce_visitors, errors = excluded.errors, error_visitors = excluded.error_visitors,
     purchases = excluded.purchases, revenue_cents = excluded.revenue_cents,
     rebuilt_through = greatest(m.rebuilt_through, excluded.rebuilt_through), updated_at = now();
 
@@ -229,7 +236,7 @@ WITH wanted AS (
 ), counted AS (
     SELECT m.test_id, m.variant_id, sum(m.visitors) AS visitors, sum(m.viewers) AS viewers,
            sum(m.cart_visitors) AS cart_visitors, sum(m.checkout_visitors) AS checkout_visitors, sum(m.views) AS views,
-           sum(m.bounces) AS bounces, sum(m.errors) AS errors
+           sum(m.bounce_visitors) AS bounce_visitors, sum(m.error_visitors) AS error_visitors
     FROM ab_daily_metrics m JOIN wanted w ON w.test_id = m.test_id GROUP BY 1, 2
 ), buyers AS (
     SELECT c.test_id, c.variant_id, count(*) AS orders, sum(c.revenue_cents) AS cents,
@@ -245,7 +252,7 @@ WITH wanted AS (
 SELECT v.test_id, v.variant_id, coalesce(n.visitors, 0)::bigint AS visitors, coalesce(n.viewers, 0)::bigint AS viewers,
        coalesce(n.cart_visitors, 0)::bigint AS cart_visitors,
        coalesce(n.checkout_visitors, 0)::bigint AS checkout_visitors, coalesce(n.views, 0)::bigint AS views,
-       coalesce(n.bounces, 0)::bigint AS bounces, coalesce(n.errors, 0)::bigint AS errors,
+       coalesce(n.bounce_visitors, 0)::bigint AS bounce_visitors, coalesce(n.error_visitors, 0)::bigint AS error_visitors,
        coalesce(b.purchasers, 0)::bigint AS purchasers, coalesce(b.purchases, 0)::bigint AS purchases,
        coalesce(b.revenue_cents, 0)::bigint AS revenue_cents, coalesce(b.squares, 0)::double precision AS squares,
        coalesce(b.refunded, 0)::bigint AS refunded

@@ -58,7 +58,8 @@ SELECT (SELECT count(*) FROM ab_events WHERE test_id = %(test)s)::integer AS eve
 _EVENTS_AGO = "UPDATE ab_events SET received_at = received_at - %(a)s"
 _VISITORS_AGO = """
 UPDATE ab_test_assignments SET seen_at = seen_at - %(a)s, viewed_at = viewed_at - %(a)s,
-    carted_at = carted_at - %(a)s, checkout_at = checkout_at - %(a)s
+    carted_at = carted_at - %(a)s, checkout_at = checkout_at - %(a)s, bounced_at = bounced_at - %(a)s,
+    error_at = error_at - %(a)s
 """
 
 

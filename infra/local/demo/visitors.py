@@ -22,7 +22,7 @@ TEST_ID, CONTROL, BOLD = "hero-image", "control", "bold"
 VARIANTS = (CONTROL, BOLD)
 VISITORS = 400
 COUNTED = ("visitors", "viewers", "views", "carts", "cart_visitors", "checkouts", "checkout_visitors", "bounces",
-           "errors")  # fmt: skip
+           "bounce_visitors", "errors", "error_visitors")  # fmt: skip
 LATEST, EARLIEST = timedelta(hours=3), timedelta(hours=40)
 WHOLE, FLOOR = 10_000, 500
 """Basis points: all traffic, and the least of a variant."""
@@ -116,14 +116,16 @@ def expected_counts(visits: Visits) -> dict[str, dict[str, int]]:
             "checkouts": times["begin_checkout"],
             "checkout_visitors": people["begin_checkout"],
             "bounces": times["bounce"],
-            "errors": 0,
+            "bounce_visitors": people["bounce"],
+            "errors": times["error"],
+            "error_visitors": people["error"],
             "purchases": len(kept),
             "revenue_cents": sum(order.remaining_cents for order in kept),
         }
     return found
 
 
-_KINDS = ("page_view", "add_to_cart", "begin_checkout")
+_KINDS = ("page_view", "add_to_cart", "begin_checkout", "bounce", "error")
 
 
 def expected_weights(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

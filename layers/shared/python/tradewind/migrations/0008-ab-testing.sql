@@ -99,6 +99,10 @@ CREATE TABLE ab_test_assignments (
     carted_at timestamptz,
     checkout_on date,
     checkout_at timestamptz,
+    bounced_on date,
+    bounced_at timestamptz,
+    error_on date,
+    error_at timestamptz,
     PRIMARY KEY (tenant_id, test_id, visitor_id),
     FOREIGN KEY (tenant_id, test_id, variant_id) REFERENCES ab_variants ON DELETE CASCADE
 );
@@ -152,7 +156,8 @@ CREATE INDEX ab_conversions_by_day ON ab_test_conversions (tenant_id, test_id, c
 CREATE INDEX ab_conversions_by_change ON ab_test_conversions (tenant_id, updated_at);
 CALL protect('ab_test_conversions');
 
--- visitors are counted once, on the day they were first seen; so are carting and checkout visitors. purchases, purchasers
+-- visitors are counted once, on the day they were first seen; so are those who carted, went to the
+-- checkout, bounced or met an error. purchases, purchasers
 -- and revenue follow from the conversions of that day. Counts of hours before rebuilt_through are in it already.
 CREATE TABLE ab_daily_metrics (
     tenant_id uuid NOT NULL DEFAULT current_tenant(),
@@ -167,7 +172,9 @@ CREATE TABLE ab_daily_metrics (
     checkouts bigint NOT NULL DEFAULT 0,
     checkout_visitors bigint NOT NULL DEFAULT 0,
     bounces bigint NOT NULL DEFAULT 0,
+    bounce_visitors bigint NOT NULL DEFAULT 0,
     errors bigint NOT NULL DEFAULT 0,
+    error_visitors bigint NOT NULL DEFAULT 0,
     purchases bigint NOT NULL DEFAULT 0,
     revenue_cents bigint NOT NULL DEFAULT 0,
     rebuilt_through timestamptz,
@@ -381,8 +388,10 @@ BEGIN
     ), firsts AS (
         SELECT f.test_id, f.visitor_id, min(f.occurred_on) FILTER (WHERE f.type = 'page_view') AS viewed_on,
                min(f.occurred_on) FILTER (WHERE f.type = 'add_to_cart') AS carted_on,
-               min(f.occurred_on) FILTER (WHERE f.type = 'begin_checkout') AS checkout_on
-        FROM fresh f WHERE f.type IN ('page_view', 'add_to_cart', 'begin_checkout') GROUP BY 1, 2
+               min(f.occurred_on) FILTER (WHERE f.type = 'begin_checkout') AS checkout_on,
+               min(f.occurred_on) FILTER (WHERE f.type = 'bounce') AS bounced_on,
+               min(f.occurred_on) FILTER (WHERE f.type = 'error') AS error_on
+        FROM fresh f WHERE f.type <> 'purchase' GROUP BY 1, 2
     ), first_times AS (
         UPDATE ab_test_assignments a
         SET viewed_on = coalesce(a.viewed_on, n.viewed_on),
@@ -390,11 +399,16 @@ BEGIN
             carted_on = coalesce(a.carted_on, n.carted_on),
             carted_at = CASE WHEN a.carted_on IS NULL AND n.carted_on IS NOT NULL THEN v_now ELSE a.carted_at END,
             checkout_on = coalesce(a.checkout_on, n.checkout_on),
-            checkout_at = CASE WHEN a.checkout_on IS NULL AND n.checkout_on IS NOT NULL THEN v_now ELSE a.checkout_at END
+            checkout_at = CASE WHEN a.checkout_on IS NULL AND n.checkout_on IS NOT NULL THEN v_now ELSE a.checkout_at END,
+            bounced_on = coalesce(a.bounced_on, n.bounced_on),
+            bounced_at = CASE WHEN a.bounced_on IS NULL AND n.bounced_on IS NOT NULL THEN v_now ELSE a.bounced_at END,
+            error_on = coalesce(a.error_on, n.error_on),
+            error_at = CASE WHEN a.error_on IS NULL AND n.error_on IS NOT NULL THEN v_now ELSE a.error_at END
         FROM firsts n
         WHERE a.test_id = n.test_id AND a.visitor_id = n.visitor_id
           AND (a.viewed_on IS NULL AND n.viewed_on IS NOT NULL OR a.carted_on IS NULL AND n.carted_on IS NOT NULL
-               OR a.checkout_on IS NULL AND n.checkout_on IS NOT NULL)
+               OR a.checkout_on IS NULL AND n.checkout_on IS NOT NULL OR a.bounced_on IS NULL AND n.bounced_on IS NOT NULL
+               OR a.error_on IS NULL AND n.error_on IS NOT NULL)
         RETURNING a.*
     ), converted AS (
         INSERT INTO ab_test_conversions (test_id, shopify_order_id, variant_id, visitor_id, source, ordered_cents,
@@ -422,6 +436,12 @@ BEGIN
         UNION ALL
         SELECT a.checkout_on, a.test_id, a.variant_id, 'checkout_visitors', count(*) FROM first_times a
         WHERE a.checkout_at = v_now GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT a.bounced_on, a.test_id, a.variant_id, 'bounce_visitors', count(*) FROM first_times a
+        WHERE a.bounced_at = v_now GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT a.error_on, a.test_id, a.variant_id, 'error_visitors', count(*) FROM first_times a
+        WHERE a.error_at = v_now GROUP BY 1, 2, 3
     )
     SELECT (SELECT count(*) FROM fresh), (SELECT count(*) FROM told),
            (SELECT coalesce(jsonb_agg(to_jsonb(c)), '[]') FROM counted c)
