@@ -22,7 +22,6 @@ from uuid import UUID
 
 from ingress.experiments_api.directory import Directory
 from ingress.experiments_api.requests import (
-    MAX_BODY,
     AssignmentRequest,
     Event,
     read_assignment_query,

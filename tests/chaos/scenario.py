@@ -34,7 +34,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=120, outage_s=8),
+    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=240, outage_s=8),
     "medium": Size(webhooks=2_000, tenants=10, kills=4, patience_s=300, outage_s=30),
     "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=600, outage_s=60),
 }

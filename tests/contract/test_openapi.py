@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,7 +156,7 @@ BOUGHT = {**EVENT, "type": "purchase", "order_id": 1001, "value_cents": 100}
 )
 def test_doors_of_ab_tests_take_what_their_schema_takes(path: str, body: dict[str, Any], fits: bool) -> None:
     """The door reads by hand, since it starts fast: the two must not come apart."""
-    read = {
+    read: dict[str, Callable[[], object]] = {
         "/ab/events": lambda: read_events(body, NOON),
         "/ab/assignments": lambda: read_assignment_request(body),
     }

@@ -38,7 +38,7 @@ OPERATIONS = sorted(
     for method in operations
     if not path.startswith(("/ab/", "/collect", "/unsubscribe/", "/webhooks/"))
 )
-"""Of this API. The other doors have isolation tests of their own: test_ab_door, test_collect, test_unsubscribe, test_receiver."""
+"""Of this API. The other doors have isolation tests beside their own: ab_door, collect, unsubscribe, receiver."""
 NUMBERS = {"acme": OURS, "bolt": THEIRS}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 import commerce.ab_testing.order_tasks as orders
@@ -168,3 +169,31 @@ def test_report_of_one_order_says_by_what_it_was_matched(page: Storefront) -> No
     [after] = report["after"]
     assert (after["test_id"], after["matched_by"], after["revenue_cents"]) == ("hero", "visitor", 10_200)
     assert page.run(lifecycle.handle_test_started, {"test_id": "hero"})["changed"] is False
+
+
+def test_end_takes_out_what_visitors_bought_in_the_four_weeks_before(page: Storefront) -> None:
+    """The adjusted change, by regression over the six visitors' own figures."""
+    for number, (visitor, variant) in enumerate(zip("abcdef", ["control", "bold"] * 3, strict=True)):
+        page.post(an_event(number, visitor, variant_id=variant))
+    before = {"a": (10, 10_200), "b": (9, 8_000), "e": (20, 10_200), "f": (40, 0)}
+    for number, (visitor, (days, _)) in enumerate(before.items()):
+        at = PLACED - timedelta(days=days)
+        refunds = (a_refund(1, 2_200, 2_000, at + timedelta(hours=1)),) if visitor == "b" else ()
+        about = {"placed_at": at, "updated_at": at, "attributes": {"visitor_id": visitor}}
+        order(page, 1 + number, **about, refunds=refunds)
+    spent = {"a": 5_000, "b": 7_000, "c": 1_000, "e": 9_000}
+    for number, (visitor, cents) in enumerate(spent.items()):
+        bought = {"order_id": 9_001 + number, "value_cents": cents}
+        page.post(an_event(100 + number, visitor, "purchase", **bought))
+    page.next_hour()
+    report = page.run(decisions.handle_test_ended, {"test_id": "hero"})["report"]
+    y = np.array([spent.get(each, 0) for each in "abcdef"], dtype=float)
+    x = np.array([before.get(each, (0, 0))[1] for each in "abcdef"], dtype=float)
+    cleared = y - np.polyfit(x, y, 1)[0] * x
+    expected = (cleared[1::2].mean() - cleared[::2].mean()) / y[::2].mean()
+    [bold] = report["variants"]
+    assert bold["with_past"]["uplift"] == pytest.approx(expected, rel=1e-9)
+    assert 0 < bold["with_past"]["noise_left"] < 1
+    assert bold["course"]["days"] == 1
+    said = page.house.messenger.posted["ab-ended:hero"].sections[0]
+    assert "taken into account (CUPED)" in said

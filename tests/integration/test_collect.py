@@ -129,7 +129,7 @@ def test_touch_lies_in_its_months_partition_and_one_without_a_month_with_the_oth
         ({"occurred_at": None}, "touches.0.occurred_at"),
         ({"occurred_at": "2026-11-20T12:00:00"}, "touches.0.occurred_at"),
         ({"occurred_at": (NOW - timedelta(hours=49)).isoformat()}, "touches.0.occurred_at"),
-        ({"occurred_at": (NOW + timedelta(minutes=6)).isoformat()}, "touches.0.occurred_at"),
+        ({"occurred_at": (NOW + timedelta(hours=6)).isoformat()}, "touches.0.occurred_at"),
         ({"type": "hover"}, "touches.0.type"),
         ({"device": "watch"}, "touches.0.device"),
         ({"landing_page": "a\u0000b"}, "touches.0.landing_page"),

@@ -120,6 +120,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "key": Jsonb({"run_id": str(UUID(int=1000 + THEIRS))}),
         "content": Jsonb({"result": {}}),
         "most": 0,
+        "measured": "revenue",
         "test_id": f"text-{THEIRS}",
         "variant_id": f"text-{THEIRS}",
         "winner_variant_id": f"text-{THEIRS}",

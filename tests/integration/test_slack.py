@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 import commerce.ab_testing.summary_tasks as summaries
@@ -24,6 +26,7 @@ from tradewind.errors import (
     CredentialsRejectedError,
     MisconfiguredError,
     ProviderUnavailableError,
+    RepeatRefusedError,
     TradewindError,
 )
 from tradewind.integrations.slack.provider import SlackMessenger
@@ -203,15 +206,41 @@ def test_morning_summary_tells_how_tests_stand_with_a_chart(page: Storefront) ->
     page.clock.at += timedelta(hours=1)
     page.run(decisions.schedule_tests)
     told = page.run(summaries.daily_metrics_summary)
-    assert told == {"tests": ["hero"], "posted": "sent"}
+    assert told == {"tests": ["hero"], "posted": "sent", "mailed": "nobody asked for it"}
     note = page.house.messenger.posted[f"ab-daily:{page.clock.at.date()}"]
     [section] = note.sections
     assert section.splitlines()[0] == "*Hero &lt;image&gt;* · 3 days · share of visitors with purchase"
     assert section.splitlines()[1].startswith("• As it is: 1,000 visitors, 50 converted · 5.09% · best with")
     assert section.splitlines()[2].startswith("• Bold: 1,000 visitors, 55 converted · 5.59% (+9.8%)")
+    # Welch's t of 0.050 against 0.055 relative to 0.05, by hand: (0.005 / 0.05) / 0.2054 = 0.487.
+    assert " · p = 0.63, whenever one looks between -" in section.splitlines()[2]
+    assert " · p = " not in section.splitlines()[1]
     assert note.picture is not None
     assert note.picture.content.startswith(PNG[:8])
     assert page.run(summaries.daily_metrics_summary)["posted"] == "again"
+
+
+def test_summary_goes_to_whom_the_settings_name_once_a_day(page: Storefront) -> None:
+    people = ["ann@example.com", "ben@example.com", "ann@example.com"]
+    with psycopg.connect(page.urls.platform) as connection:
+        settings = json.dumps({"ab_testing": {"summary_emails": people}})
+        connection.execute("UPDATE tenants SET settings = %s WHERE slug = 'acme'", (settings,))
+    page.start("hero", metric="conversion_rate", name="Hero <image>")
+    fill(page, "hero", control=(1000, [100] * 50), bold=(1000, [100] * 55))
+    page.run(decisions.schedule_tests)
+    assert page.run(summaries.daily_metrics_summary)["mailed"] == "sent to 2"
+    [(key, emails)] = page.house.email.calls
+    assert key == f"{page.house.tenant_id}:ab-daily:{page.clock.at.date()}:0"
+    assert [email.to for email in emails] == ["ann@example.com", "ben@example.com"]
+    assert emails[0].subject == "Acme: A/B tests: 1 running"
+    assert "Hero &lt;image&gt;" in emails[0].html
+    assert "- Bold: 1,000 visitors, 55 converted" in emails[0].text
+    page.house.email.failures.append(RepeatRefusedError("the key was used with another content"))
+    assert page.run(summaries.daily_metrics_summary)["mailed"] == "sent to 2"
+    assert [key for key, _ in page.house.email.calls] == [key, key]
+    page.house.email.failures.append(MisconfiguredError("resend: the domain is not verified"))
+    refused = page.run(summaries.daily_metrics_summary)
+    assert refused["mailed"] == "refused: resend: the domain is not verified"
 
 
 def test_summary_of_optimization_tells_weights_lift_and_advice(page: Storefront) -> None:
@@ -221,7 +250,7 @@ def test_summary_of_optimization_tells_weights_lift_and_advice(page: Storefront)
     page.start("by-hand")
     fill(page, "hero", control=(1000, [100] * 10), bold=(1000, [100] * 40))
     page.run(optimizing.optimization)
-    assert page.run(summaries.optimization_summary) == {"tests": ["hero"], "posted": "sent"}
+    assert page.run(summaries.optimization_summary)["posted"] == "sent"
     note = page.house.messenger.posted[f"ab-optimization:{datetime.now(UTC).date()}"]
     lines = note.sections[0].splitlines()
     assert lines[1:3] == [
@@ -230,7 +259,7 @@ def test_summary_of_optimization_tells_weights_lift_and_advice(page: Storefront)
     ]
     # Worth 11/1002 and 41/1002: (11 * 0.095 + 41 * 0.905) / 26 - 1.
     assert lines[3].startswith(
-        "Estimated lift over equal weights: +46.7%. Likely the best: Bold (100%, 4.09%)."
+        "_Estimated lift over equal weights: +46.7%. Likely the best: Bold (100%, 4.09%)."
     )
     assert lines[4].startswith("_Converged")
     assert note.picture is not None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from commerce.ab_testing.conversion_repository import Conversions
+from commerce.ab_conversions.repository import Conversions, Outcomes
 from commerce.ab_testing.counting import EVENTS_KEPT, rebuild
+from commerce.ab_testing.course import LOOK_BACK
+from commerce.ab_testing.explaining import explain
 from commerce.ab_testing.guarding import check_ratio, evaluate
 from commerce.ab_testing.measuring import measure
 from commerce.ab_testing.model import AbTest, Measurement, Status, find_winner
 from commerce.ab_testing.payloads import Guarding, Schedule
-from commerce.ab_testing.reporting import FinalReport, final_report
+from commerce.ab_testing.reporting import FinalReport, Observed, final_report, measured_of
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
 from commerce.ab_testing.summary import harmed, lived
@@ -25,6 +27,7 @@ from tradewind.tasks.run import Outbox, Run
 from tradewind.tasks.task import task
 from tradewind.tasks.triggers import Cron, Event
 from tradewind.tenancy.database import TenantDb, Transaction
+from tradewind.tenancy.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,13 @@ class Guarded:
     memory=512,
     layers=("statistics",),
 )
-def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, clock: Clock) -> Ended:
+def handle_test_ended(
+    payload: AbTestEnded, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
+) -> Ended:
     """Complete a test: nobody new is assigned, it is counted a last time, and what it showed names the winner.
 
     A winner that a person names stands; else the numbers may name one, by the same rule as while it ran. The result
-    holds the final report.
+    holds the final report, and Slack is told it in plain words.
     """
     now = clock.now()
     with db.begin() as tx:
@@ -89,8 +94,9 @@ def handle_test_ended(payload: AbTestEnded, db: TenantDb, messenger: Messenger, 
             corrected = len(last_count)
             _look(tx, require_test(tx, payload.test_id), now)
         test = require_test(tx, payload.test_id)
-        report = final_report(test, Standings(tx).list_standings(test.id).get(test.id, []))
-    told = tell(messenger, f"ab-ended:{test.id}", lived(test, "ended"))
+        report = _conclude(tx, test)
+    said = explain(test, report, tenant.currency)
+    told = tell(messenger, f"ab-ended:{test.id}", lived(test, "ended", said))
     return Ended(test.id, test.status, ended, test.winner_id, corrected, told, report)
 
 
@@ -176,3 +182,16 @@ def _look(tx: Transaction, test: AbTest, now: datetime) -> str | None:
     standings.save_measurements({test.id: measured}, {test.id: str(test.metric)}, now)
     standings.mark_measured(test.id, now, winner)
     return winner
+
+
+def _conclude(tx: Transaction, test: AbTest) -> FinalReport:
+    """The final report: from the sums, and from what each visitor came to, day by day and beside their past."""
+    outcomes, measured = Outcomes(tx), measured_of(test)
+    first = outcomes.first_order_at()
+    known_for = timedelta() if first is None or test.started_at is None else test.started_at - first
+    observed = Observed(
+        outcomes.list_cohorts(test.id, measured),
+        outcomes.list_pasts(test.id, measured, LOOK_BACK),
+        known_for,
+    )
+    return final_report(test, Standings(tx).list_standings(test.id).get(test.id, []), observed)

@@ -17,6 +17,8 @@ from commerce.ab_testing.bandit import (
     posteriors_of,
 )
 from commerce.ab_testing.model import AbTest, Measurement, Metric, Mode, Standing
+from commerce.ab_testing.reporting import sample_of
+from commerce.ab_testing.statistics.report import Analysis, analyse
 
 ALGORITHMS = {Mode.MAB: Algorithm.EPSILON_GREEDY, Mode.THOMPSON: Algorithm.THOMPSON}
 """What a test's mode means."""
@@ -45,6 +47,9 @@ def measure(test: AbTest, standings: Sequence[Standing]) -> list[Measurement]:
     except UninformativeError:
         return []
     weights = {variant.id: variant.weight for variant in test.variants}
+    samples = {standing.variant_id: sample_of(test, standing) for standing in standings}
+    control = samples.pop(test.control.id, None)
+    tested = {} if control is None else analyse(control, samples, confidence=test.confidence)
     return [
         Measurement(
             variant_id=standing.variant_id,
@@ -57,9 +62,23 @@ def measure(test: AbTest, standings: Sequence[Standing]) -> list[Measurement]:
             expected_loss=belief.expected_loss,
             weight_before=weights[standing.variant_id],
             weight_after=weights[standing.variant_id],
+            **_tested(tested.get(standing.variant_id)),
         )
         for standing, arm, belief in zip(standings, arms, beliefs, strict=True)
     ]
+
+
+def _tested(analysis: Analysis | None) -> dict[str, float]:
+    if analysis is None:
+        return {}
+    low, high = analysis.any_time.interval
+    p_value = analysis.adjusted_p_value
+    return {
+        "uplift": analysis.fixed_horizon.estimate,
+        "p_value": p_value,
+        "any_time_low": low,
+        "any_time_high": high,
+    }
 
 
 def reweigh(

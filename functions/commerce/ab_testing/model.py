@@ -136,7 +136,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a variant is thought to be worth: a rate, or cents a visitor. Weights in basis points."""
+    """What a variant is thought to be worth: a rate, or cents a visitor. Weights in basis points.
+
+    The last four are the frequentist view of its change against the control: at the end, and at every look.
+    """
 
     variant_id: str
     visitors: int
@@ -148,6 +151,10 @@ class Measurement:
     expected_loss: float
     weight_before: int
     weight_after: int
+    uplift: float | None = None
+    p_value: float | None = None
+    any_time_low: float | None = None
+    any_time_high: float | None = None
 
 
 LEAST_VISITORS, LEAST_CONVERSIONS = 100, 10

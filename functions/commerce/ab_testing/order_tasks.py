@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from commerce.ab_testing.conversion_repository import Conversions
+from commerce.ab_conversions.repository import Conversions
 from commerce.ab_testing.payloads import OrderLookBack, OrderToMatch
 from commerce.ab_testing.repository import Metrics, Tests
 from tradewind.clock import Clock

@@ -264,9 +264,11 @@ ORDER BY v.test_id, v.place, v.variant_id;
 -- save_measurements --
 -- What variants were thought to be worth.
 INSERT INTO ab_measurements (test_id, variant_id, measured_at, metric, visitors, conversions, mean, low, high,
-                             chance_to_be_best, expected_loss, algorithm, weight_before, weight_after)
+                             chance_to_be_best, expected_loss, algorithm, weight_before, weight_after, uplift, p_value,
+                             any_time_low, any_time_high)
 SELECT n.test_id, n.variant_id, n.measured_at, n.metric, n.visitors, n.conversions, n.mean, n.low, n.high,
-       n.chance_to_be_best, n.expected_loss, n.algorithm, n.weight_before, n.weight_after
+       n.chance_to_be_best, n.expected_loss, n.algorithm, n.weight_before, n.weight_after, n.uplift, n.p_value,
+       n.any_time_low, n.any_time_high
 FROM jsonb_populate_recordset(NULL::ab_measurements, %(measurements)s) n
 ON CONFLICT DO NOTHING;
 
@@ -308,88 +310,6 @@ SET measured_at = %(measured_at)s, winner_variant_id = coalesce(winner_variant_i
     winner_flagged_at = CASE WHEN %(winner_variant_id)s::text IS NULL THEN winner_flagged_at ELSE %(measured_at)s END
 WHERE test_id = %(test_id)s;
 
--- add_conversions --
--- Orders that changed since an instant, or one order, as conversions of the tests whose visitor placed them: known by the
--- visitor, else by the session, else by the customer. An order that is a test's already stays as it is.
-WITH changed AS (
-    SELECT o.shopify_order_id, o.visitor_id, o.attributes ->> 'session_id' AS session_id, o.shopify_customer_id, o.placed_at,
-           o.total_cents, greatest(0, o.total_cents - o.refunded_cents) AS remaining_cents, o.status = 'cancelled' AS removed
-    FROM orders o
-    WHERE NOT o.test AND CASE WHEN %(only_order)s::bigint IS NULL THEN o.shopify_updated_at >= %(changed_since)s
-                              ELSE o.shopify_order_id = %(only_order)s END
-), matched AS (
-    SELECT o.*, a.test_id, a.variant_id, a.visitor_id AS assigned_visitor_id, a.seen_at,
-           CASE WHEN a.visitor_id = o.visitor_id THEN 1 WHEN a.session_id = o.session_id THEN 2 ELSE 3 END AS place
-    FROM changed o
-    JOIN ab_test_assignments a ON a.visitor_id = o.visitor_id OR a.session_id = o.session_id
-                               OR a.shopify_customer_id = o.shopify_customer_id
-    JOIN ab_tests t ON t.test_id = a.test_id AND t.started_at <= o.placed_at
-                    AND coalesce(t.ended_at >= o.placed_at, true)
-    WHERE a.seen_at <= o.placed_at
-), chosen AS (
-    SELECT DISTINCT ON (m.shopify_order_id, m.test_id) m.*
-    FROM matched m ORDER BY m.shopify_order_id, m.test_id, m.place, m.seen_at
-)
-INSERT INTO ab_test_conversions AS c (test_id, shopify_order_id, variant_id, visitor_id, source, matched_by, ordered_cents,
-                                      revenue_cents, removed, converted_on, converted_at, confirmed_at)
-SELECT h.test_id, h.shopify_order_id, h.variant_id, h.assigned_visitor_id, 'reconciliation',
-       (ARRAY['visitor', 'session', 'customer'])[h.place], h.total_cents,
-       CASE WHEN h.removed THEN 0 ELSE h.remaining_cents END, h.removed, (h.placed_at AT TIME ZONE 'UTC')::date,
-       h.placed_at, now()
-FROM chosen h ORDER BY 1, 2
-ON CONFLICT DO NOTHING;
-
--- settle_conversions --
--- What conversions are worth now, by their orders that changed since: less after a refund, nothing after a cancellation.
-WITH present AS (
-    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
-           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-    FROM orders o WHERE o.shopify_updated_at >= %(changed_since)s
-), differing AS (
-    SELECT c.test_id, p.*
-    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
-    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
-    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
-)
-UPDATE ab_test_conversions c
-SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
-    confirmed_at = coalesce(c.confirmed_at, now())
-FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
-
--- settle_conversions_of --
--- The same for some orders.
-WITH present AS (
-    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
-           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-    FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s)
-), differing AS (
-    SELECT c.test_id, p.*
-    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
-    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
-    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
-)
-UPDATE ab_test_conversions c
-SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
-    confirmed_at = coalesce(c.confirmed_at, now())
-FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
-
--- list_converted --
--- The orders that are a test's conversions.
-SELECT c.shopify_order_id FROM ab_test_conversions c WHERE c.test_id = %(test_id)s ORDER BY 1;
-
--- list_conversions --
--- An order's conversions.
-SELECT c.test_id, c.variant_id, c.visitor_id, c.source, c.matched_by, c.ordered_cents, c.revenue_cents, c.removed
-FROM ab_test_conversions c WHERE c.shopify_order_id = %(order_id)s ORDER BY 1;
-
--- list_order --
--- What an order says of who placed it.
-SELECT o.visitor_id IS NOT NULL AS has_visitor, o.attributes ? 'session_id' AS has_session,
-       o.shopify_customer_id IS NOT NULL AS has_customer, o.status, o.placed_at
-FROM orders o WHERE o.shopify_order_id = %(order_id)s;
-
 -- list_guardrails --
 -- The limits of running tests.
 SELECT g.test_id, g.metric, g.threshold, g.action
@@ -411,7 +331,7 @@ UPDATE ab_tests SET status = 'paused', updated_at = now() WHERE test_id = ANY (%
 -- list_points --
 -- What variants of tests were worth since an instant: the last measurement of each hour.
 SELECT DISTINCT ON (m.test_id, m.variant_id, date_trunc('hour', m.measured_at)) m.test_id, m.variant_id, m.measured_at,
-       m.mean, m.low, m.high, m.chance_to_be_best, m.weight_after
+       m.mean, m.low, m.high, m.chance_to_be_best, m.weight_after, m.uplift, m.p_value, m.any_time_low, m.any_time_high
 FROM ab_measurements m
 WHERE m.test_id = ANY (%(test_ids)s) AND m.measured_at >= %(changed_since)s
 ORDER BY m.test_id, m.variant_id, date_trunc('hour', m.measured_at), m.measured_at DESC;

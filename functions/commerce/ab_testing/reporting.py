@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from commerce.ab_conversions.repository import Cohort, Past
+from commerce.ab_testing.course import (
+    Adjusted,
+    Course,
+    Traffic,
+    adjusted_for_past,
+    course_of,
+    days_of,
+    traffic_of,
+)
 from commerce.ab_testing.guarding import ratio_p_value
 from commerce.ab_testing.model import AbTest, Metric, Standing
 from commerce.ab_testing.statistics.report import Analysis, analyse
@@ -14,7 +25,8 @@ from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
 @dataclass(frozen=True, slots=True)
 class VariantReport:
     """A variant's relative change against the control. ``interval`` is Bayesian, at the test's confidence, and
-    holds for the end alone; ``any_time`` holds at every look there was. ``adjusted_p_value`` is Holm's.
+    holds for the end alone; ``any_time`` holds at every look there was. ``adjusted_p_value`` is Holm's. ``with_past``
+    takes out what visitors bought before the test.
     """
 
     variant_id: str
@@ -27,6 +39,8 @@ class VariantReport:
     adjusted_p_value: float
     any_time: tuple[float, float]
     any_time_p_value: float
+    with_past: Adjusted | None = None
+    course: Course | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +50,40 @@ class FinalReport:
     metric: str
     sample_ratio_p_value: float
     variants: list[VariantReport]
+    traffic: Traffic | None = None
 
 
-def final_report(test: AbTest, standings: Sequence[Standing]) -> FinalReport:
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A test's visitors one by one, as sums: by day, and with their past, which is ``known_for`` so long."""
+
+    cohorts: Sequence[Cohort] = ()
+    pasts: Sequence[Past] = ()
+    known_for: timedelta = timedelta()
+
+
+NOTHING = Observed()
+
+
+def measured_of(test: AbTest) -> str:
+    """What a visitor came to, by the name that ``Outcomes`` has for it."""
+    return "revenue" if test.metric is Metric.REVENUE else str(test.goal)
+
+
+def final_report(test: AbTest, standings: Sequence[Standing], observed: Observed = NOTHING) -> FinalReport:
     """Compare what each variant has come to; one of which nothing can be said is left out."""
     samples = {standing.variant_id: sample_of(test, standing) for standing in standings}
-    control = samples.pop(test.control.id, None)
+    control_id = test.control.id
+    control = samples.pop(control_id, None)
     found = {} if control is None else analyse(control, samples, confidence=test.confidence)
-    variants = [_report(variant_id, samples[variant_id], each) for variant_id, each in found.items()]
-    return FinalReport(str(test.metric), ratio_p_value(test, standings), variants)
+    days = days_of(observed.cohorts)
+    variants = []
+    for variant_id, each in found.items():
+        known = (observed.pasts, control_id, variant_id, observed.known_for, test.confidence)
+        report = _report(variant_id, samples[variant_id], each)
+        course = course_of(days, control_id, variant_id)
+        variants.append(replace(report, with_past=adjusted_for_past(*known), course=course if days else None))
+    return FinalReport(str(test.metric), ratio_p_value(test, standings), variants, traffic_of(days))
 
 
 def sample_of(test: AbTest, standing: Standing) -> Sample:

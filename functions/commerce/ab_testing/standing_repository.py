@@ -111,6 +111,10 @@ def _rows(test_id: str, measured: Sequence[Measurement], at: datetime, metric: s
             "expected_loss": each.expected_loss,
             "weight_before": each.weight_before,
             "weight_after": each.weight_after,
+            "uplift": each.uplift,
+            "p_value": each.p_value,
+            "any_time_low": each.any_time_low,
+            "any_time_high": each.any_time_high,
         }
         for each in measured
     ]

@@ -9,6 +9,11 @@ from commerce.ab_testing.repository import QUERIES
 from commerce.ab_testing.summary import Point, WeightChange
 from tradewind.tenancy.database import Transaction
 
+_POINT = [
+    "test_id", "variant_id", "measured_at", "mean", "low", "high", "chance_to_be_best", "uplift", "p_value",
+    "any_time_low", "any_time_high",
+]  # fmt: skip
+
 
 class Measurements:
     """Measurements of tests, by test."""
@@ -22,16 +27,7 @@ class Measurements:
         for row in self._tx.fetch_all(
             QUERIES["list_points"], {"test_ids": list(test_ids), "changed_since": changed_since}
         ):
-            point = Point(
-                row["test_id"],
-                row["variant_id"],
-                row["measured_at"],
-                row["mean"],
-                row["low"],
-                row["high"],
-                row["chance_to_be_best"],
-                row["weight_after"],
-            )
+            point = Point(weight=row["weight_after"], **{name: row[name] for name in _POINT})
             found.setdefault(point.test_id, []).append(point)
         return found
 

@@ -11,10 +11,11 @@ from commerce.ab_testing.model import AbTest, Metric, Mode
 from commerce.ab_testing.payloads import LookBack
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
-from commerce.ab_testing.summary import Point, daily, optimized, what
+from commerce.ab_testing.summary import Point, as_note, daily, optimized, what
 from commerce.ab_testing.summary_repository import Measurements
+from commerce.ab_testing.telling import NOBODY, mail
 from tradewind.clock import Clock
-from tradewind.ports import Messenger, Note, Picture
+from tradewind.ports import EmailSender, Messenger, Note, Picture
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import task
@@ -28,10 +29,11 @@ CENTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Of which tests a summary was posted, and what became of it."""
+    """Of which tests a summary was posted, what became of it, and to how many it went by e-mail."""
 
     tests: list[str]
     posted: str
+    mailed: str = NOBODY
 
 
 @task(
@@ -42,12 +44,18 @@ class Told:
     cap=1,
     concurrency=10,
     memory=1024,
-    layers=("charts",),
+    layers=("charts", "templates"),
 )
 def daily_metrics_summary(
-    payload: LookBack, run: Run, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
+    payload: LookBack,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    messenger: Messenger,
+    email: EmailSender,
+    clock: Clock,
 ) -> Told:
-    """Post to Slack how the running tests stand, with what each variant is worth over the last days as a chart."""
+    """Tell how the running tests stand: in Slack, with a chart of what variants are worth, and by e-mail."""
     now = run.moment(clock)
     with db.begin() as tx:
         tests = Tests(tx).list_live()
@@ -56,11 +64,11 @@ def daily_metrics_summary(
         points = Measurements(tx).points_since(ids, now - timedelta(days=payload.days or 14))
     if not tests:
         return Told([], "nothing runs")
-    note = daily(tests, standings, _latest(points), now, tenant.currency)
+    summary = daily(tests, standings, _latest(points), now, tenant.currency)
     panels = [_worth(test, points[test.id], tenant.currency) for test in tests if test.id in points]
-    note = _with_chart(note, panels, "What each variant is worth")
-    posted = messenger.post(f"ab-daily:{now.date()}", note)
-    return Told([test.id for test in tests], posted)
+    note, key = _with_chart(as_note(summary), panels, "What each variant is worth"), f"ab-daily:{now.date()}"
+    mailed = mail(email, tenant, key, summary)
+    return Told([test.id for test in tests], messenger.post(key, note), mailed)
 
 
 @task(
@@ -71,12 +79,18 @@ def daily_metrics_summary(
     cap=1,
     concurrency=10,
     memory=1024,
-    layers=("charts",),
+    layers=("charts", "templates"),
 )
 def optimization_summary(
-    payload: LookBack, run: Run, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
+    payload: LookBack,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    messenger: Messenger,
+    email: EmailSender,
+    clock: Clock,
 ) -> Told:
-    """Post to Slack what a day of optimization did: weights, estimated lift, convergence, what to do, and a chart."""
+    """Tell in Slack and by e-mail what a day of optimization did: weights, lift, convergence, what to do, a chart."""
     now = run.moment(clock)
     since = now - timedelta(days=payload.days or 1)
     with db.begin() as tx:
@@ -86,10 +100,11 @@ def optimization_summary(
         changes = measurements.weight_changes_since(ids, since)
     if not tests:
         return Told([], "nothing is optimized")
-    note = optimized(tests, changes, _latest(points), tenant.currency)
+    summary = optimized(tests, changes, _latest(points), tenant.currency)
     panels = [_weights(test, points[test.id]) for test in tests if test.id in points]
-    posted = messenger.post(f"ab-optimization:{now.date()}", _with_chart(note, panels, "Weights of variants"))
-    return Told([test.id for test in tests], posted)
+    note, key = _with_chart(as_note(summary), panels, "Weights of variants"), f"ab-optimization:{now.date()}"
+    mailed = mail(email, tenant, key, summary)
+    return Told([test.id for test in tests], messenger.post(key, note), mailed)
 
 
 def _latest(points: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from commerce.ab_testing.conversion_repository import Conversions
+from commerce.ab_conversions.repository import Conversions
 from commerce.order_sync.attribution import as_attributed, own_touch
 from commerce.order_sync.commission import (
     Commission,

@@ -6,7 +6,6 @@ from typing import Any
 
 from ingress.experiments_api.requests import MAX_BODY, MAX_CONTEXT, MAX_EVENTS, TYPES
 from ingress.platform_api.answers import PROBLEM
-from ingress.platform_api.callers import COLLECT
 from tradewind.contracts.experiments import Reason
 
 Json = dict[str, Any]
@@ -34,7 +33,7 @@ SECURITY_SCHEMES: Json = {
         "type": "apiKey",
         "in": "query",
         "name": "key",
-        "description": f"The same key with the scope `{COLLECT}`, where a page sets no header.",
+        "description": "The same key with the scope `ab:collect`, where a page sets no header.",
     },
     "svix": {
         "type": "apiKey",
@@ -212,7 +211,7 @@ def _refusals() -> Json:
 
 
 def _collecting() -> list[Json]:
-    return [{"apiKey": [COLLECT]}, {"keyInAddress": []}]
+    return [{"apiKey": ["ab:collect"]}, {"keyInAddress": []}]
 
 
 def _closed(properties: Json, required: list[str] | None = None) -> Json:

@@ -17,6 +17,7 @@ GOOD_FIT = 0.6
 """So much of the daily changes' variance the fading curve must explain (its coefficient of determination)."""
 EARLY_OVER_STABLE = 1.3
 EARLY_DAYS = 3
+FEWEST_OF_A_TREND = 3
 MOST_TRIES = 2000
 
 
@@ -70,6 +71,34 @@ def _fading(
     day: np.typing.NDArray[np.float64], stable: float, extra: float, lasting: float
 ) -> np.typing.NDArray[np.float64]:
     return stable + extra * np.exp(-day / lasting)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How much a change itself changes a day, and the two-sided p-value of its standing still."""
+
+    a_day: float
+    p_value: float
+
+
+def find_trend(daily: Sequence[tuple[float, float, float]]) -> Trend | None:
+    """A straight line through (day, change, its standard error), each day weighted by its precision; None for fewer
+    than three days or where they are all the same day.
+
+    Weighted least squares with known variances (W. G. Cochran, "Problems arising in the analysis of a series of similar
+    experiments", 1937): the slope's variance is 1 / sum(w (x - mean)^2).
+    """
+    known = [(day, change, 1 / error**2) for day, change, error in daily if error > 0]
+    if len(known) < FEWEST_OF_A_TREND:
+        return None
+    whole = sum(weight for _, _, weight in known)
+    middle = sum(day * weight for day, _, weight in known) / whole
+    mean = sum(change * weight for _, change, weight in known) / whole
+    spread = sum(weight * (day - middle) ** 2 for day, _, weight in known)
+    if spread == 0:
+        return None
+    slope = sum(weight * (day - middle) * (change - mean) for day, change, weight in known) / spread
+    return Trend(slope, 2 * float(ndtr(-abs(slope) * math.sqrt(spread))))
 
 
 @dataclass(frozen=True, slots=True)

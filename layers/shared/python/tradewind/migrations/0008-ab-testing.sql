@@ -217,7 +217,8 @@ CREATE TABLE ab_metric_discrepancies (
 CREATE INDEX ab_discrepancies_by_test ON ab_metric_discrepancies (tenant_id, test_id, found_at);
 CALL protect('ab_metric_discrepancies');
 
--- What a variant was thought to be worth, each time somebody looked, and what its weight became.
+-- What a variant was thought to be worth, each time somebody looked, and what its weight became. uplift, p_value and the
+-- interval that holds at every look are against the control, whose own are null.
 CREATE TABLE ab_measurements (
     tenant_id uuid NOT NULL DEFAULT current_tenant(),
     test_id text NOT NULL,
@@ -234,6 +235,10 @@ CREATE TABLE ab_measurements (
     algorithm text,
     weight_before integer NOT NULL,
     weight_after integer NOT NULL,
+    uplift double precision,
+    p_value double precision,
+    any_time_low double precision,
+    any_time_high double precision,
     PRIMARY KEY (tenant_id, test_id, variant_id, measured_at),
     FOREIGN KEY (tenant_id, test_id, variant_id) REFERENCES ab_variants ON DELETE CASCADE
 );

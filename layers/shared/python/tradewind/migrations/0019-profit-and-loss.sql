@@ -79,7 +79,7 @@ CREATE TABLE operating_expenses (
 CREATE INDEX operating_expenses_by_day ON operating_expenses (tenant_id, incurred_on);
 CALL protect('operating_expenses');
 CALL declare_data('operating_expenses', '{"expense_id": "nothing", "category": "nothing", "currency": "nothing",
-    "vendor": "partner", "description": "text", "exclusion_reason": "text"}');
+    "vendor": "partner", "description": "partner", "exclusion_reason": "partner"}');
 
 -- One statement a span; counting again overwrites it. A version of 0 is the configuration's default.
 CREATE TABLE pnl_snapshots (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
-from commerce.ab_testing.repository import QUERIES
+from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
+
+QUERIES = load_queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,51 @@ class Conversions:
     def list_order(self, order_id: int) -> OrderTraces | None:
         rows = self._tx.fetch_all(QUERIES["list_order"], {"order_id": order_id})
         return OrderTraces(**rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A variant's visitors who were first seen on a day; ``total`` and ``squares`` of what each came to."""
+
+    day: date
+    variant_id: str
+    visitors: int
+    total: float
+    squares: float
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A variant's visitors with what they bought before the test (cents): sums, sums of squares and of products."""
+
+    variant_id: str
+    visitors: int
+    total: float
+    squares: float
+    before_total: float
+    before_squares: float
+    products: float
+
+
+class Outcomes:
+    """What a test's visitors came to, one by one. ``measured`` is ``revenue``, or the goal that is reached or not."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def list_cohorts(self, test_id: str, measured: str) -> list[Cohort]:
+        """By day and variant, oldest first."""
+        rows = self._tx.fetch_all(QUERIES["list_cohorts"], {"test_id": test_id, "measured": measured})
+        return [
+            Cohort(row["seen_on"], row["variant_id"], row["visitors"], row["total"], row["squares"])
+            for row in rows
+        ]
+
+    def list_pasts(self, test_id: str, measured: str, look_back: timedelta) -> list[Past]:
+        about = {"test_id": test_id, "measured": measured, "look_back": look_back}
+        return [Past(**row) for row in self._tx.fetch_all(QUERIES["list_histories"], about)]
+
+    def first_order_at(self) -> datetime | None:
+        """Since when orders are known."""
+        row = self._tx.fetch_one(QUERIES["first_order_at"])
+        return None if row is None else row["placed_at"]
