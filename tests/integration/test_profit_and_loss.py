@@ -466,3 +466,33 @@ def test_reading_of_costs_goes_on_where_its_time_ended(house: House) -> None:
     [row] = house.query("SELECT * FROM outbox WHERE task = 'analytics-sync-product-costs'")
     house.worker(sync_product_costs).work(replace(message, hops=1, key=row["key"]), house.deadline())
     assert house.query("SELECT count(*) AS n FROM product_costs") == [{"n": 300}]
+
+
+def spend(house: House, platform: str, cents: int, *, currency: str = "USD", counts: bool = True) -> None:
+    house.write(
+        "INSERT INTO ad_spend (platform, spent_on, account_id, campaign_id, currency, spend_cents, counts_for_pnl)"
+        " VALUES (%s, %s, 'a', gen_random_uuid()::text, %s, %s, %s)",
+        platform,
+        DAY,
+        currency,
+        cents,
+        counts,
+    )
+
+
+def test_synced_spend_takes_the_place_of_what_is_booked(shop: House) -> None:
+    spend(shop, "meta", 1_200)
+    spend(shop, "meta", 300)
+    spend(shop, "google_ads", 500)
+    spend(shop, "meta", 7_000, counts=False)
+    spend(shop, "tiktok", 900, currency="EUR")
+    booked = {"category": "meta_ads", "amount_cents": 1_450, "incurred_on": DAY.isoformat()}
+    ask(shop, book_expenses, {"expenses": [{"expense_id": "e1", **booked}]})
+    made = statement(shop)
+    found = figures(made)
+    assert (found["meta_spend"], found["google_ads_spend"], found["tiktok_spend"]) == (1_500, 500, 0)
+    assert found["contribution_profit"] == 11_298 - 2_000
+    assert "1 days of TikTok ads are in another currency and left out" in made["notes"]
+    assert "1450 booked as Meta ads are not counted: the statement computes them" in made["notes"]
+    configure(shop, "formula", {"marketing_by_platform": False})
+    assert figures(statement(shop))["ad_spend"] == 2_000

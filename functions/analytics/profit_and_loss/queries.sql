@@ -98,7 +98,13 @@ CROSS JOIN LATERAL (
     ) b
 ) books
 CROSS JOIN LATERAL (
-    SELECT '[]'::jsonb AS spend
+    SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.platform), '[]') AS spend
+    FROM (
+        SELECT a.platform, coalesce(sum(a.spend_cents) FILTER (WHERE a.currency = %(currency)s), 0)::bigint AS cents,
+               count(DISTINCT a.spent_on) FILTER (WHERE a.currency <> %(currency)s)::integer AS foreign_days
+        FROM ad_spend a WHERE a.spent_on BETWEEN p.starts_on AND p.ends_on AND a.counts_for_pnl
+        GROUP BY a.platform
+    ) t
 ) ads
 ORDER BY p.number;
 

@@ -108,7 +108,9 @@ class Books:
                 span=spans[row["number"]],
                 currency=currency,
                 **{name: row[name] or 0 for name in _COUNTS},
-                spend=tuple(Spend(each["platform"], each["cents"], each["foreign"]) for each in row["spend"]),
+                spend=tuple(
+                    Spend(each["platform"], each["cents"], each["foreign_days"]) for each in row["spend"]
+                ),
                 booked=tuple(
                     Booked(
                         each["category"],
