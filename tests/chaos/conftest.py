@@ -24,6 +24,7 @@ TRIAL = Trial(
     longest_time=timedelta(seconds=20),
     unsent_after=timedelta(seconds=5),
     lost_after=timedelta(seconds=20),
+    concurrency=2,
     schedules_fire=False,
 )
 

@@ -20,7 +20,7 @@ from tradewind.tasks.registry import Registry
 
 PERSISTENCE_S = 60.0
 LOOK_BACK = timedelta(days=10)
-START_S = 5.0
+START_S = 20.0
 _NOT_DONE = "SELECT 1 FROM outbox WHERE task = %s AND tenant_id = ANY (%s) AND state <> 'done' LIMIT 1"
 UNREADABLE = "this is no message"
 BACKFILL_TASK = "commerce-sync-order-batch"
@@ -56,7 +56,9 @@ def fire_schedules(cloud: Cloud, registry: Registry, now: datetime, tenants: Seq
 
 
 def _wait_for(cloud: Cloud, task: str, tenants: Sequence[UUID]) -> None:
-    """Until a task's first messages are done, or a function has had time to start. Postgres may be away."""
+    """Until a task's first messages are done, or a function has had ample time to start: on two processors those that
+    start while others still do take each other's time. Postgres may be away.
+    """
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(psycopg.OperationalError):
