@@ -274,6 +274,14 @@ class Tenant:
             f"SELECT * FROM {table} WHERE tenant_id = %s AND ({where}) ORDER BY {order}", self.id, *params
         )
 
+    def received(self) -> list[Row]:
+        """What came in from outside; beside it lie events of our own."""
+        return self.rows("webhook_inbox", "provider = 'shopify'")
+
+    def runs(self) -> list[Row]:
+        """Runs but those that an order's own event starts, whenever the relay finds it."""
+        return self.rows("task_run", "task NOT LIKE 'analytics-%%'", order="run_id")
+
     def order(self, order_id: int) -> Row:
         """The one stored order with this id."""
         (row,) = self.rows("orders", "shopify_order_id = %s", order_id)

@@ -64,7 +64,7 @@ def test_set_aside_webhooks_are_taken_in_once_and_only_if_their_signature_fits(
         lambda: {row["shopify_order_id"] for row in tenant.rows("orders")} == wanted,
         tenant_id=tenant.id,
     )
-    assert {row["event_id"] for row in tenant.rows("webhook_inbox")} == {"small", "large"}
+    assert {row["event_id"] for row in tenant.received()} == {"small", "large"}
 
     def gone() -> bool:
         listed = cloud.client("s3").list_objects_v2(Bucket=bucket(cloud), Prefix=claim)

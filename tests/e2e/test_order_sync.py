@@ -21,7 +21,7 @@ CHAIN = {
     "commerce-order-commission",
     "commerce-order-review-email",
 }
-MODELS = {"first_touch", "last_touch", "linear", "time_decay", "position_based"}
+MODELS = {"first_touch", "last_touch", "last_non_direct", "linear", "time_decay", "position_based"}
 
 
 def add_touch(tenant: Tenant, visitor: str, channel: str, occurred: Any) -> None:
@@ -76,6 +76,7 @@ def test_a_created_order_runs_the_whole_chain(tenant: Tenant) -> None:
     assert by_model.keys() == MODELS
     assert by_model["first_touch"] == {"email": 6245, "social": 0, "organic": 0}
     assert by_model["last_touch"] == {"email": 0, "social": 0, "organic": 6245}
+    assert by_model["last_non_direct"] == by_model["last_touch"]
     assert sorted(by_model["linear"].values()) == [2081, 2082, 2082]
     assert by_model["time_decay"] == {"email": 892, "social": 1784, "organic": 3569}
     assert by_model["position_based"] == {"email": 2498, "social": 1249, "organic": 2498}
@@ -167,7 +168,7 @@ def test_a_body_beyond_the_queues_limit_travels_by_claim_check(cloud: Cloud, ten
     tenant.send("orders/create", order, "commerce-order-created")
 
     assert tenant.order(order_id)["total_cents"] == 6850
-    (kept,) = tenant.rows("webhook_inbox")
+    (kept,) = tenant.received()
     assert kept["body"] is None
     bucket = f"tradewind-local-payloads-{cloud.state.account}-{cloud.state.region}"
     body = cloud.client("s3").get_object(Bucket=bucket, Key=kept["claim"])["Body"].read()
@@ -202,7 +203,7 @@ def test_a_second_app_has_an_address_and_a_secret_of_its_own(cloud: Cloud, tenan
         app.send("orders/create", order, "commerce-order-created")
         assert app.order(order["id"])["total_cents"] == 6850
 
-    assert sorted(row["app"] for row in tenant.rows("webhook_inbox")) == ["default", "loyalty"]
+    assert sorted(row["app"] for row in tenant.received()) == ["default", "loyalty"]
 
 
 def test_tenants_see_nothing_of_each_other(cloud: Cloud) -> None:
@@ -219,13 +220,14 @@ def test_tenants_see_nothing_of_each_other(cloud: Cloud) -> None:
 
     assert acme.order(order_id)["total_cents"] == 6850
     assert bolt.order(order_id)["total_cents"] == 7050
-    for table in ("orders", "customers", "task_run", "webhook_inbox", "attribution_conversions"):
+    assert [len(each.runs()) for each in (acme, bolt)] == [4, 4]
+    assert [len(each.received()) for each in (acme, bolt)] == [1, 1]
+    for table in ("orders", "customers", "attribution_conversions"):
         counts = cloud.query(
             f"SELECT tenant_id, count(*)::integer AS rows FROM {table} WHERE tenant_id = ANY (%s) GROUP BY 1",
             [acme.id, bolt.id],
         )
-        expected = 4 if table == "task_run" else 1
-        assert {row["tenant_id"]: row["rows"] for row in counts} == {acme.id: expected, bolt.id: expected}
+        assert {row["tenant_id"]: row["rows"] for row in counts} == {acme.id: 1, bolt.id: 1}
     assert {call["shop"] for call in cloud.calls(acme.shop)} == {acme.shop}
 
 
