@@ -135,10 +135,13 @@ def start_backfills(cast: Cast) -> None:
 
 
 def forget_routes(cloud: Cloud, tenants: list[UUID]) -> None:
-    """Some kept webhooks wait for a route again, as if a release had come before its tasks."""
+    """Some kept webhooks wait for a route again, as if a release had come before its tasks. The API takes nothing that
+    has none.
+    """
     with psycopg.connect(cloud.state.platform_database_url) as connection:
         connection.execute(
             "UPDATE webhook_inbox SET state = 'unrouted' WHERE (tenant_id, inbox_id) IN (SELECT tenant_id, inbox_id"
-            " FROM webhook_inbox WHERE state = 'routed' AND tenant_id = ANY (%s) ORDER BY received_at LIMIT 3)",
+            " FROM webhook_inbox WHERE state = 'routed' AND provider <> 'api' AND tenant_id = ANY (%s)"
+            " ORDER BY received_at LIMIT 3)",
             (tenants,),
         )

@@ -58,6 +58,8 @@ VOLATILE = {
     ("creators", "creator_id"): "drawn when the creator was laid down",
     ("commissions", "creator_id"): "the same; the code beside it names the creator",
     ("analytics_metrics", "*"): "counts what is there when its schedule fires",
+    ("pnl_snapshots", "*"): "the same",
+    ("sync_marks", "complete_until"): "until when something was read whole follows the clock",
     ("attribution_channel_summary", "*"): "the same",
     ("attribution_data_quality_snapshots", "*"): "the same",
     ("attribution_retries", "*"): "the same",
