@@ -41,6 +41,11 @@ FROM attribution_results WHERE window_days = 30 GROUP BY tenant_id, 1, 2
 _DEAD = "SELECT task, cause, error_message FROM dead_letter WHERE state = 'open' ORDER BY created_at"
 _INBOX = """
 SELECT count(*)::integer AS kept, count(DISTINCT (tenant_id, event_id))::integer AS distinct FROM webhook_inbox
+WHERE provider <> 'tradewind'
+"""
+_TOLD = """
+SELECT count(*)::integer AS told, (SELECT count(*)::integer FROM attribution_conversions) AS conversions
+FROM webhook_inbox WHERE provider = 'tradewind' AND topic = 'order.converted'
 """
 _LATE = """
 SELECT r.entity, extract(epoch FROM r.finished_at - r.accepted_at)::float AS seconds
@@ -85,6 +90,8 @@ def verify(database_url: str, expected: Expectations, outcomes: Sequence[Outcome
 
         _verify_orders(verdict, expected, query(_ORDERS), query(_MODELS))
         _verify_answers(verdict, outcomes, query(_INBOX)[0], query(_DEAD))
+        [told] = query(_TOLD)
+        verdict.compare("conversions told, each once", told["conversions"], told["told"])
         for row in query(_LATE, {"late": LATE_AFTER_S}):
             verdict.problems.append(
                 f"order {row['entity']} took {row['seconds']:.1f} s though its provider answered"
