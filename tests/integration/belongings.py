@@ -39,6 +39,7 @@ _NAMED: Mapping[str, Any] = {
     "after": lambda _: None,
     "epsilon": lambda _: 0.5,
     "by": lambda _: Rules(),
+    "document": lambda _: {},
     "parts": lambda _: (),
     "saved_after": lambda _: LATELY + timedelta(days=900),
     "last_day": lambda _: LATELY.date() - timedelta(days=2),

@@ -28,7 +28,7 @@ from tests.integration.office import OPERATIONS, Office, body_for
 from tests.integration.sealing import ContextKeys
 from tests.integration.test_repository_isolation import METHODS
 from tests.integration.twins import Twins, mark, own_texts
-from tests.integration.world import OURS, THEIRS, World
+from tests.integration.world import OURS, THEIRS, Table, World
 from tradewind.errors import CredentialsRejectedError, TradewindError
 from tradewind.ratelimit import Bucket, RateLimiter, connect
 from tradewind.tasks.registry import discover
@@ -229,9 +229,11 @@ class Town:
 
 
 @pytest.fixture
-def town(postgres: PostgresServer, filled: str, valkey: ValkeyServer) -> Iterator[Town]:
+def town(
+    postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]], valkey: ValkeyServer
+) -> Iterator[Town]:
     name = f"town_{uuid4().hex[:12]}"
-    world = World(postgres.create_database(name, template=filled))
+    world = World(postgres.create_database(name, template=filled[0]))
     world.fill(UUID(int=BYSTANDER), BYSTANDER)
     mark(world, UUID(int=BYSTANDER), BYSTANDER)
     store = connect(valkey.url)

@@ -36,6 +36,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("product_costs", "origin"): "internal",
     ("product_costs", "source"): "manual",
     ("operating_expenses", "amount_cents"): 1,
+    ("ad_spend", "spent_on"): datetime(2025, 1, 1, tzinfo=UTC).date(),
     ("operating_expenses", "category"): "rent",
     ("operating_expenses", "incurred_on"): datetime(2025, 1, 1, tzinfo=UTC).date(),
     ("expense_categories", "category"): "rent",
