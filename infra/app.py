@@ -40,7 +40,8 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     local, runtime = settings.is_local, settings.runtime
     data = DataStack(app, settings, domains)
     limit = settings.concurrency_limit
-    generated = generated_files(registry, {task.id: mapping_concurrency(task, limit) for task in registry})
+    pace = {task.id: mapping_concurrency(task, limit) for task in registry}
+    generated = generated_files(registry, pace, settings.deployed_domains)
     ingress_code = bundles.ingress_bundle(functions, generated, bootstrap=local, runtime=runtime)
     ingress = IngressStack(app, settings, domains, ingress_code)
     code = {

@@ -108,6 +108,8 @@ class StageSettings:
     """A folder with orders to crash, in the local stage alone."""
     schedules_fire: bool = True
     """Off, every schedule is there and disabled: a suite that compares runs fires them itself."""
+    deployed_domains: tuple[str, ...] | None = None
+    """The domains whose stacks a local cloud deploys; None: all."""
 
     names: Names = field(init=False)
 
@@ -193,4 +195,7 @@ def _read_trial(environment: Mapping[str, str]) -> dict[str, Any]:
         "lost_after": timedelta(seconds=whole("TRADEWIND_LOCAL_LOST_AFTER_S", 900)),
         "crash_orders": environment.get("TRADEWIND_LOCAL_CRASH_ORDERS"),
         "schedules_fire": environment.get("TRADEWIND_LOCAL_SCHEDULES") != "off",
+        "deployed_domains": tuple(chosen.split(","))
+        if (chosen := environment.get("TRADEWIND_LOCAL_DOMAINS"))
+        else None,
     }

@@ -149,7 +149,8 @@ class Startup:
             sandbox_url=self._url(self.ports.sandbox),
             aws_endpoint_url=self._url(self.ports.gateway),
         )
-        deployment.synthesize(addresses, self.launcher, self.trial or {})
+        chosen = {"TRADEWIND_LOCAL_DOMAINS": ",".join(self.domains)} if self.domains else {}
+        deployment.synthesize(addresses, self.launcher, {**chosen, **(self.trial or {})})
 
     def _bootstrap_when_ready(self, emulator: Future[MiniStack]) -> None:
         server = emulator.result()

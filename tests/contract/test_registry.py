@@ -206,3 +206,13 @@ def test_registry_prints_one_object_a_line() -> None:
         assert line["triggers"]
         assert line["timeout_s"] > 0
         assert line["scope"] in {"tenant", "platform"}
+
+
+def test_nothing_is_routed_to_a_domain_that_is_not_deployed() -> None:
+    whole, part = describe_registry(REGISTRY), describe_registry(REGISTRY, deployed=("commerce",))
+    refunds = part["routes"]["shopify"]["refunds/create"]
+    assert "analytics-attribution-refund-adjust" in whole["routes"]["shopify"]["refunds/create"]
+    assert refunds == ["commerce-handle-refund-created"]
+    assert "order.converted" in whole["events"]
+    assert "order.converted" not in part["events"]
+    assert part["tasks"] == whole["tasks"]

@@ -76,6 +76,12 @@ def test_without_a_trial_the_local_stage_is_as_slow_as_any() -> None:
     assert settings.schedules_fire
 
 
+def test_a_local_cloud_of_some_domains_says_which() -> None:
+    chosen = stage_settings("local", {**LOCAL_CLOUD, "TRADEWIND_LOCAL_DOMAINS": "commerce,analytics"})
+    assert chosen.deployed_domains == ("commerce", "analytics")
+    assert stage_settings("local", LOCAL_CLOUD).deployed_domains is None
+
+
 def test_says_which_variable_is_no_number() -> None:
     with pytest.raises(SettingError, match="TRADEWIND_LOCAL_"):
         stage_settings("local", LOCAL_CLOUD | {"TRADEWIND_LOCAL_TIME_PERCENT": "half"})

@@ -7,7 +7,7 @@ the platform's API reads: the receiver starts fast.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tradewind.tasks.registry import Registry
@@ -16,9 +16,12 @@ FILE = "manifest.json"
 PAYLOADS_FILE = "payloads.json"
 
 
-def describe_registry(registry: Registry, concurrency: Mapping[str, int] | None = None) -> dict[str, Any]:
+def describe_registry(
+    registry: Registry, concurrency: Mapping[str, int] | None = None, deployed: Collection[str] | None = None
+) -> dict[str, Any]:
     """``tasks`` by id (cap, entity, backfill, each_tenant, domain), ``routes`` by provider and topic, ``schedules``,
-    ``events`` by type. ``concurrency`` by task is what the stage gives its queue instead of the task's own number.
+    ``events`` by type. ``concurrency`` by task is what the stage gives its queue instead of the task's own. Where
+    only some domains are ``deployed``, nothing is routed to the queues of the others: they do not exist.
     """
     return {
         "tasks": {
@@ -34,8 +37,8 @@ def describe_registry(registry: Registry, concurrency: Mapping[str, int] | None 
             }
             for task in registry
         },
-        "routes": registry.routes(),
-        "events": registry.events(),
+        "routes": registry.routes(deployed),
+        "events": registry.events(deployed),
         "schedules": {
             name: {
                 "task": task.id,
@@ -69,7 +72,12 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
-def generated_files(registry: Registry, concurrency: Mapping[str, int] | None = None) -> dict[str, str]:
+def generated_files(
+    registry: Registry, concurrency: Mapping[str, int] | None = None, deployed: Collection[str] | None = None
+) -> dict[str, str]:
     """File name -> text of everything that lies beside the ingress functions."""
-    described = {FILE: describe_registry(registry, concurrency), PAYLOADS_FILE: describe_payloads(registry)}
+    described = {
+        FILE: describe_registry(registry, concurrency, deployed),
+        PAYLOADS_FILE: describe_payloads(registry),
+    }
     return {name: json.dumps(data, indent=1, sort_keys=True) + "\n" for name, data in described.items()}

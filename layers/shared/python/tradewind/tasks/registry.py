@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,21 +57,26 @@ class Registry:
             for cron in task.crons:
                 yield cron.name or task.id, cron, task
 
-    def routes(self) -> dict[str, dict[str, list[str]]]:
-        """Provider -> topic -> ids of the tasks it starts, sorted: the receiver's route table."""
+    def routes(self, domains: Collection[str] | None = None) -> dict[str, dict[str, list[str]]]:
+        """Provider -> topic -> ids of the tasks it starts, sorted: the receiver's route table, of some domains only if
+        they are given.
+        """
         table: dict[str, dict[str, list[str]]] = {}
-        for task in self:
+        for task in self._of(domains):
             for hook in task.webhooks:
                 table.setdefault(hook.provider, {}).setdefault(hook.topic, []).append(task.id)
         return table
 
-    def events(self) -> dict[str, list[str]]:
-        """Event type -> ids of the tasks it starts, sorted."""
+    def events(self, domains: Collection[str] | None = None) -> dict[str, list[str]]:
+        """Event type -> ids of the tasks it starts, sorted; of some domains only if they are given."""
         table: dict[str, list[str]] = {}
-        for task in self:
+        for task in self._of(domains):
             for event in task.events:
                 table.setdefault(event.type, []).append(task.id)
         return table
+
+    def _of(self, domains: Collection[str] | None) -> Iterator[Task]:
+        return (task for task in self if domains is None or task.domain in domains)
 
 
 REGISTRY = Registry()
