@@ -154,7 +154,7 @@ class ConversionApis(Protocol):
     def prepare(self, destination: Destination, event: ConversionEvent) -> Prepared:
         """The event as the platform takes it. Raises InvalidPayloadError where it would not; calls nobody."""
 
-    def send(self, prepared: Prepared, *, test_code: str | None = None) -> Receipt:
+    def send(self, prepared: Prepared) -> Receipt:
         """Tell the platform, once.
 
         Raises ProviderUnavailableError, RateLimitedError, CredentialsRejectedError, MisconfiguredError or

@@ -10,12 +10,12 @@ CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "tiktok": ("pixel_id", "access_token", "reporting_token"),
     "google_ads": ("client_id", "client_secret", "refresh_token", "login_customer_id"),
 }
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    "ga4": ("measurement_id", "api_secret"),
-    "meta": ("dataset_id", "access_token"),
-    "tiktok": ("pixel_id", "access_token"),
+ACCOUNTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ga4": (("measurement_id", "api_secret"), ()),
+    "meta": (("dataset_id", "access_token"), ("app_secret",)),
+    "tiktok": (("pixel_id", "access_token"), ()),
 }
-"""Without one of these a platform counts as not connected."""
+"""What telling events needs, without which a platform counts as not connected, and what it takes beside it."""
 REPORTING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "meta": (("access_token",), ("app_secret",)),
     "tiktok": (("reporting_token",), ()),

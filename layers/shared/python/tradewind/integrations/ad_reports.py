@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from tradewind.clock import Clock
 from tradewind.contracts.ads import REPORTING
-from tradewind.errors import NotFoundError
 from tradewind.integrations.google_ads.client import GoogleAdsClient
 from tradewind.integrations.meta.answers import Usage
 from tradewind.integrations.meta.insights import MetaInsightsClient
@@ -15,7 +14,7 @@ from tradewind.integrations.transport import Transport, shared_transport
 from tradewind.settings import Settings
 from tradewind.spending import AdAccount, CampaignDay, Pending, Span, SpendPlatform
 from tradewind.tasks.scope import Scope, vault_of
-from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
+from tradewind.tenancy.credentials import CredentialVault, TenantCredentials
 from tradewind.tenancy.database import Session
 from tradewind.tenancy.tenant import Tenant
 
@@ -70,15 +69,10 @@ class TenantAdReports:
 
     def _secrets(self, platform: SpendPlatform) -> Mapping[str, str]:
         """Raises NotFoundError where a needed one is not stored."""
-        credentials, found = TenantCredentials(self._tenant.id, self._vault), {}
         needed, optional = REPORTING[platform]
         with self._session.transaction(self._tenant.id) as transaction:
-            for name in (*needed, *optional):
-                try:
-                    found[name] = credentials.get(transaction, Label(platform, name)).secret
-                except NotFoundError:
-                    if name in needed:
-                        raise
+            credentials = TenantCredentials(self._tenant.id, self._vault)
+            found = credentials.get_all(transaction, platform, needed, optional)
         self._session.settle()
         return found
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from uuid import UUID
 
 from tradewind.advertising import ConversionEvent, Destination, Prepared, Receipt
-from tradewind.contracts.ads import CREDENTIALS, NEEDED
+from tradewind.contracts.ads import ACCOUNTS
 from tradewind.errors import MisconfiguredError, NotFoundError
 from tradewind.integrations.digest import sha256_of_document
 from tradewind.integrations.ga4 import wire as ga4
@@ -28,7 +29,7 @@ from tradewind.integrations.transport import Transport, shared_transport
 from tradewind.ratelimit import Bucket, RateLimiter, connected
 from tradewind.settings import Settings
 from tradewind.tasks.scope import Scope, vault_of
-from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
+from tradewind.tenancy.credentials import CredentialVault, TenantCredentials
 from tradewind.tenancy.database import Session
 from tradewind.tenancy.tenant import Tenant
 
@@ -78,19 +79,15 @@ class TenantConversionApis:
                 body, cents = tiktok.to_wire(event), event.value_cents
         return Prepared(destination, body, sha256_of_document(body), cents)
 
-    def send(self, prepared: Prepared, *, test_code: str | None = None) -> Receipt:
+    def send(self, prepared: Prepared) -> Receipt:
         account = self._account(prepared.destination)
         match prepared.destination:
             case Destination.GA4:
                 return self._ga4(account).send(prepared.body)
             case Destination.META:
-                return self._meta(account).send(prepared.body, test_code)
+                return self._meta(account).send(prepared.body)
             case Destination.TIKTOK:
-                return self._tiktok(account).send(prepared.body, test_code)
-
-    def examine(self, prepared: Prepared) -> tuple[str, ...]:
-        """What Google's debug endpoint has against an event of GA4's."""
-        return self._ga4(self._account(Destination.GA4)).examine(prepared.body)
+                return self._tiktok(account).send(prepared.body)
 
     def _ga4(self, account: Account) -> Ga4Client:
         return Ga4Client(
@@ -149,14 +146,8 @@ class TenantConversionApis:
         found: dict[Destination, Account] = {}
         with self._session.transaction(self._tenant.id) as transaction:
             for destination in Destination:
-                account: dict[str, str] = {}
-                for name in CREDENTIALS[destination]:
-                    try:
-                        account[name] = credentials.get(transaction, Label(destination, name)).secret
-                    except NotFoundError:
-                        if name in NEEDED[destination]:
-                            break
-                else:
-                    found[destination] = account
+                with suppress(NotFoundError):
+                    needed, optional = ACCOUNTS[destination]
+                    found[destination] = credentials.get_all(transaction, destination, needed, optional)
         self._session.settle()
         return found

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -143,6 +144,16 @@ class TenantCredentials:
             raise NotFoundError("credential", f"{label.provider}/{label.name}")
         sealed = Sealed(bytes(row["encrypted_key"]), bytes(row["nonce"]), bytes(row["ciphertext"]))
         return Credential(self._vault.open(self._tenant_id, label, sealed), row["version"], row["expires_at"])
+
+    def get_all(
+        self, transaction: Transaction, provider: str, needed: Sequence[str], optional: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """A provider's secrets by name. Raises NotFoundError where the tenant lacks a needed one."""
+        found = {name: self.get(transaction, Label(provider, name)).secret for name in needed}
+        for name in optional:
+            with suppress(NotFoundError):
+                found[name] = self.get(transaction, Label(provider, name)).secret
+        return found
 
     def get_or_make(self, transaction: Transaction, label: Label, make: Callable[[], str]) -> Credential:
         """The secret, made at its first use; of two first users the one that comes later takes the other's."""

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from tradewind.advertising import Receipt
 from tradewind.errors import InvalidPayloadError, MisconfiguredError, ProviderUnavailableError
-from tradewind.integrations.transport import Answer, Transport
+from tradewind.integrations.transport import Transport
 
 PROVIDER = "ga4"
 LARGEST_BODY = 130_000
@@ -25,35 +25,18 @@ class Ga4Client:
     """``measurement_id`` is the stream's (``G-...``)."""
 
     def __init__(self, base_url: str, transport: Transport, measurement_id: str, api_secret: str) -> None:
-        self._base_url = base_url.rstrip("/")
+        query = urlencode({"measurement_id": measurement_id, "api_secret": api_secret})
+        self._url = f"{base_url.rstrip('/')}/mp/collect?{query}"
         self._transport = transport
-        self._query = urlencode({"measurement_id": measurement_id, "api_secret": api_secret})
 
     def send(self, body: Mapping[str, Any]) -> Receipt:
         """Tell the property; that Google says nothing of it is all that is ever known."""
-        answer = self._post("mp/collect", body)
-        return Receipt(answer.status)
-
-    def examine(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        """What Google's debug endpoint has against an event, which it does not keep."""
-        answer = self._post("debug/mp/collect", body)
-        try:
-            messages = json.loads(answer.body)["validationMessages"]
-            return tuple(
-                f"{each.get('validationCode', '')}: {each.get('description', '')}" for each in messages
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ProviderUnavailableError(
-                PROVIDER, "the debug endpoint answered without messages"
-            ) from error
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
         size = len(json.dumps(body))
         if size > LARGEST_BODY:
             raise InvalidPayloadError("event", f"has {size} bytes", f"GA4 takes {LARGEST_BODY}")
-        answer = self._transport.post_json(PROVIDER, f"{self._base_url}/{path}?{self._query}", body)
+        answer = self._transport.post_json(PROVIDER, self._url, body)
         if answer.status in _SUCCESS:
-            return answer
+            return Receipt(answer.status)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
             raise ProviderUnavailableError(PROVIDER, f"answered {answer.status}", outcome_unknown=True)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -37,14 +37,12 @@ class MetaEventsClient:
             self._credentials["appsecret_proof"] = proof_of(app_secret, token)
         self._report = report
 
-    def send(self, event: Mapping[str, Any], test_code: str | None = None) -> Receipt:
+    def send(self, event: Mapping[str, Any]) -> Receipt:
         """Send one event: a request of several would be spoiled by one that is too old.
 
         Raises ProviderUnavailableError where Meta answers well and counts none.
         """
         body: dict[str, Any] = {"data": [event], **self._credentials}
-        if test_code is not None:
-            body["test_event_code"] = test_code
         answer = self._transport.post_json(PROVIDER, self._url, body)
         self._report(usage_of(answer.headers))
         document = read_answer(answer)

@@ -20,15 +20,13 @@ class TikTokEventsClient:
         self._pixel_id = pixel_id
         self._headers = {"Access-Token": token}
 
-    def send(self, event: Mapping[str, Any], test_code: str | None = None) -> Receipt:
+    def send(self, event: Mapping[str, Any]) -> Receipt:
         """Send one event. A partial success names those that failed: where ours is among them, it is refused."""
         body: dict[str, Any] = {
             "event_source": "web",
             "event_source_id": self._pixel_id,
             "data": [event],
         }
-        if test_code is not None:
-            body["test_event_code"] = test_code
         answer = self._transport.post_json(PROVIDER, self._url, body, self._headers)
         document = read_answer(answer)
         data = document.get("data")
