@@ -22,12 +22,12 @@ from uuid import UUID
 
 from ingress.collecting_api.requests import read_touches
 from ingress.experiments_api.directory import Directory
-from ingress.pages import read_body, slow_down, token_of
-from ingress.platform_api.answers import RefusedError, answer, refusal
+from ingress.pages import Words, answer_page, read_body, token_of
+from ingress.platform_api.answers import RefusedError, answer
 from tradewind.aws.client import AwsClient
 from tradewind.contracts.touches import Touchpoint
-from tradewind.errors import RateLimitedError, RetryableError
-from tradewind.loglines import count_line, log_line
+from tradewind.errors import RateLimitedError
+from tradewind.loglines import log_line
 from tradewind.settings import current_settings
 from tradewind.tenancy.database import Connections, Jsonb, Session
 from tradewind.tenancy.secrets import database_url
@@ -36,6 +36,7 @@ PATIENCE = timedelta(seconds=3)
 """How long Postgres has; a page does not wait longer."""
 SCOPE = "touchpoints:collect"
 ROUTE = "POST /collect"
+_WORDS = Words("touches refused", "touches not kept, caller must ask again", "TouchesNotKept")
 _SAVE = "SELECT count(*)::integer AS stored FROM save_touchpoints(%(touches)s)"
 
 
@@ -71,28 +72,11 @@ class Door:
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; a batch that is refused leaves nothing."""
-        session = Session(self._connections)
-        try:
-            if event.get("routeKey") != ROUTE:
-                raise RefusedError(HTTPStatus.NOT_FOUND, "no such route")
-            return self._take(event, session)
-        except RefusedError as error:
-            log_line("warning", "touches refused", status=int(error.status), field=error.field)
-            return refusal(error)
-        except RateLimitedError as error:
-            return slow_down(error)
-        except RetryableError as error:
-            log_line("error", "touches not kept, caller must ask again", error=repr(error))
-            count_line("TouchesNotKept")
-            return refusal(
-                RefusedError(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "not available at the moment", None, "send it again"
-                )
-            )
-        finally:
-            session.close()
+        return answer_page(self._connections, _WORDS, lambda session: self._take(event, session))
 
     def _take(self, event: Mapping[str, Any], session: Session) -> dict[str, Any]:
+        if event.get("routeKey") != ROUTE:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "no such route")
         content = read_body(event)
         tenant_id = self._directory.tenant_of(token_of(event, content), session)
         touches = read_touches(content, datetime.now(UTC))

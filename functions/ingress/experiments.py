@@ -28,8 +28,8 @@ from ingress.experiments_api.requests import (
     read_assignment_request,
     read_events,
 )
-from ingress.pages import read_body, slow_down, token_of
-from ingress.platform_api.answers import RefusedError, answer, refusal
+from ingress.pages import Words, answer_page, read_body, token_of
+from ingress.platform_api.answers import RefusedError, answer
 from tradewind.aws.client import AwsClient
 from tradewind.contracts.experiments import Decision, LiveTest, Reason, decide
 from tradewind.errors import RateLimitedError, RetryableError
@@ -41,6 +41,7 @@ from tradewind.tenancy.secrets import database_url
 SCOPE = "ab:collect"
 PATIENCE = timedelta(seconds=3)
 """How long Postgres has; a page does not wait longer."""
+_WORDS = Words("ab request refused", "ab request not kept, caller must ask again", "AbRequestNotKept")
 _RECORD = "SELECT * FROM record_ab_events(%(events)s)"
 _ASSIGN = """
 WITH at AS MATERIALIZED (SELECT clock_timestamp() AS now)
@@ -85,26 +86,9 @@ class Door:
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; a batch that is refused leaves nothing."""
         route = str(event.get("routeKey", ""))
-        session = Session(self._connections)
-        try:
-            return self._by_route(route, event, session)
-        except RefusedError as error:
-            log_line(
-                "warning", "ab request refused", route=route, status=int(error.status), field=error.field
-            )
-            return refusal(error)
-        except RateLimitedError as error:
-            return slow_down(error)
-        except RetryableError as error:
-            log_line("error", "ab request not kept, caller must ask again", route=route, error=repr(error))
-            count_line("AbRequestNotKept")
-            return refusal(
-                RefusedError(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "not available at the moment", None, "send it again"
-                )
-            )
-        finally:
-            session.close()
+        return answer_page(
+            self._connections, _WORDS, lambda session: self._by_route(route, event, session), route=route
+        )
 
     def _by_route(self, route: str, event: Mapping[str, Any], session: Session) -> dict[str, Any]:
         match route:

@@ -4,15 +4,48 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from ingress.platform_api.answers import RefusedError, refusal
 from ingress.strict_json import parse_object
-from tradewind.errors import InvalidPayloadError, RateLimitedError
+from tradewind.errors import InvalidPayloadError, RateLimitedError, RetryableError
+from tradewind.loglines import count_line, log_line
+from tradewind.tenancy.database import Connections, Session
 
 MAX_BODY = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a door's log lines and its metric say of a request that is refused, and of one that could not be kept."""
+
+    refused: str
+    not_kept: str
+    metric: str
+
+
+def answer_page(
+    connections: Connections, words: Words, take: Callable[[Session], dict[str, Any]], **about: Any
+) -> dict[str, Any]:
+    """What ``take`` answers with a session of its own; a refusal, a limit or a database that is away as such."""
+    session = Session(connections)
+    try:
+        return take(session)
+    except RefusedError as error:
+        log_line("warning", words.refused, **about, status=int(error.status), field=error.field)
+        return refusal(error)
+    except RateLimitedError as error:
+        return slow_down(error)
+    except RetryableError as error:
+        log_line("error", words.not_kept, **about, error=repr(error))
+        count_line(words.metric)
+        problem = "not available at the moment"
+        return refusal(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, problem, None, "send it again"))
+    finally:
+        session.close()
 
 
 def read_body(event: Mapping[str, Any]) -> Mapping[str, Any]:

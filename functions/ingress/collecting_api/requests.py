@@ -26,15 +26,7 @@ def read_touches(content: Mapping[str, Any], now: datetime) -> list[Touchpoint]:
     """The touches of a batch, classified. Raises RefusedError (400) that names the first field that cannot be."""
     told = Fields(content, "")
     told.allow("touches", "key")
-    touches = content.get("touches")
-    if not isinstance(touches, list) or not touches:
-        raise told.bad(
-            "touches", "is no list of touches" if touches is not None else "is missing", "send one at least"
-        )
-    if len(touches) > MAX_TOUCHES:
-        raise told.bad(
-            "touches", f"has {len(touches)} touches", f"send {MAX_TOUCHES} at most, and the rest next"
-        )
+    touches = told.batch("touches", MAX_TOUCHES)
     return [touchpoint_of(_read_touch(touch, f"touches.{at}", now)) for at, touch in enumerate(touches)]
 
 

@@ -89,13 +89,7 @@ def read_events(content: Mapping[str, Any], now: datetime) -> list[Event]:
     """The events of a batch. Raises RefusedError (400) that names the first field that cannot be."""
     told = Fields(content, "")
     told.allow("events", "key")
-    events = content.get("events")
-    if not isinstance(events, list) or not events:
-        raise told.bad(
-            "events", "is no list of events" if events is not None else "is missing", "send one at least"
-        )
-    if len(events) > MAX_EVENTS:
-        raise told.bad("events", f"has {len(events)} events", f"send {MAX_EVENTS} at most, and the rest next")
+    events = told.batch("events", MAX_EVENTS)
     return [_read_event(event, f"events.{at}", now) for at, event in enumerate(events)]
 
 
@@ -166,6 +160,16 @@ class Fields:
         unknown = sorted(self._content.keys() - set(names))
         if unknown:
             raise self.bad(ascii(unknown[0])[1:-1][:100], "is not known", f"known: {', '.join(names)}")
+
+    def batch(self, name: str, most: int) -> list[Any]:
+        """A list of one to ``most`` things, which are called as the field is."""
+        found = self._content.get(name)
+        if not isinstance(found, list) or not found:
+            problem = f"is no list of {name}" if found is not None else "is missing"
+            raise self.bad(name, problem, "send one at least")
+        if len(found) > most:
+            raise self.bad(name, f"has {len(found)} {name}", f"send {most} at most, and the rest next")
+        return found
 
     def has(self, name: str) -> bool:
         """Null is as good as absent."""
