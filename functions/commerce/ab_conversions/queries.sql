@@ -30,40 +30,12 @@ FROM chosen h ORDER BY 1, 2
 ON CONFLICT DO NOTHING;
 
 -- settle_conversions --
--- What conversions are worth now, by their orders that changed since: less after a refund, nothing after a cancellation.
-WITH present AS (
-    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
-           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-    FROM orders o WHERE o.shopify_updated_at >= %(changed_since)s
-), differing AS (
-    SELECT c.test_id, p.*
-    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
-    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
-    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
-)
-UPDATE ab_test_conversions c
-SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
-    confirmed_at = coalesce(c.confirmed_at, now())
-FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
+-- What conversions are worth now, by their orders that changed since.
+SELECT settle_ab_conversions(ARRAY(SELECT o.shopify_order_id FROM orders o WHERE o.shopify_updated_at >= %(changed_since)s));
 
 -- settle_conversions_of --
 -- The same for some orders.
-WITH present AS (
-    SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
-           CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-    FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s)
-), differing AS (
-    SELECT c.test_id, p.*
-    FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
-    WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                    IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
-    ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
-)
-UPDATE ab_test_conversions c
-SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
-    confirmed_at = coalesce(c.confirmed_at, now())
-FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
+SELECT settle_ab_conversions(%(order_ids)s);
 
 -- list_converted --
 -- The orders that are a test's conversions.
@@ -83,29 +55,13 @@ FROM orders o WHERE o.shopify_order_id = %(order_id)s;
 -- list_cohorts --
 -- A test's visitors by the day on which they were first seen: how many, what they came to until now, and its squares.
 -- measured is 'revenue' (cents) or the goal that a visitor has reached (1) or not (0).
-WITH spent AS (
-    SELECT c.visitor_id, sum(c.revenue_cents) AS cents FROM ab_test_conversions c
-    WHERE c.test_id = %(test_id)s AND NOT c.removed AND c.visitor_id IS NOT NULL GROUP BY 1
-), people AS (
-    SELECT a.variant_id, a.seen_on, a.visitor_id,
-           (CASE %(measured)s WHEN 'revenue' THEN coalesce(d.cents, 0) WHEN 'purchase' THEN (d.visitor_id IS NOT NULL)::integer
-                              WHEN 'page_view' THEN (a.viewed_on IS NOT NULL)::integer
-                              WHEN 'add_to_cart' THEN (a.carted_on IS NOT NULL)::integer
-                              ELSE (a.checkout_on IS NOT NULL)::integer END)::numeric AS amount
-    FROM ab_test_assignments a
-    LEFT JOIN spent d ON d.visitor_id = a.visitor_id
-    WHERE a.test_id = %(test_id)s
-)
 SELECT p.seen_on, p.variant_id, count(*) AS visitors, sum(p.amount)::double precision AS total,
        sum(p.amount * p.amount)::double precision AS squares
-FROM people p GROUP BY 1, 2 ORDER BY 1, 2;
+FROM ab_visitor_outcomes(%(test_id)s, %(measured)s) p GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- list_histories --
 -- The same by variant, beside what the same people bought before the test's start: known by visitor or customer.
-WITH spent AS (
-    SELECT c.visitor_id, sum(c.revenue_cents) AS cents FROM ab_test_conversions c
-    WHERE c.test_id = %(test_id)s AND NOT c.removed AND c.visitor_id IS NOT NULL GROUP BY 1
-), earlier AS (
+WITH earlier AS (
     SELECT a.visitor_id, o.shopify_order_id, greatest(0, o.total_cents - o.refunded_cents) AS cents
     FROM ab_tests t JOIN ab_test_assignments a ON a.test_id = t.test_id JOIN orders o ON o.visitor_id = a.visitor_id
     WHERE t.test_id = %(test_id)s AND o.placed_at >= t.started_at - %(look_back)s AND o.placed_at < t.started_at
@@ -119,15 +75,8 @@ WITH spent AS (
 ), before AS (
     SELECT e.visitor_id, sum(e.cents) AS cents FROM earlier e GROUP BY 1
 ), people AS (
-    SELECT a.variant_id, a.seen_on, coalesce(b.cents, 0) AS earlier, a.visitor_id,
-           (CASE %(measured)s WHEN 'revenue' THEN coalesce(d.cents, 0) WHEN 'purchase' THEN (d.visitor_id IS NOT NULL)::integer
-                              WHEN 'page_view' THEN (a.viewed_on IS NOT NULL)::integer
-                              WHEN 'add_to_cart' THEN (a.carted_on IS NOT NULL)::integer
-                              ELSE (a.checkout_on IS NOT NULL)::integer END)::numeric AS amount
-    FROM ab_test_assignments a
-    LEFT JOIN spent d ON d.visitor_id = a.visitor_id
-    LEFT JOIN before b ON b.visitor_id = a.visitor_id
-    WHERE a.test_id = %(test_id)s
+    SELECT v.variant_id, v.amount, coalesce(b.cents, 0) AS earlier
+    FROM ab_visitor_outcomes(%(test_id)s, %(measured)s) v LEFT JOIN before b ON b.visitor_id = v.visitor_id
 )
 SELECT p.variant_id, count(*) AS visitors, sum(p.amount)::double precision AS total,
        sum(p.amount * p.amount)::double precision AS squares, sum(p.earlier)::double precision AS before_total,

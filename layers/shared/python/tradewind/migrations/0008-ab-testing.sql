@@ -480,3 +480,41 @@ CALL declare_data('ab_measurements', '{"test_id": "nothing", "variant_id": "noth
     "algorithm": "nothing"}');
 CALL declare_data('ab_findings', '{"test_id": "nothing", "kind": "nothing", "metric": "nothing", "variant_id": "nothing",
     "level": "nothing", "action": "nothing"}');
+
+-- What each of a test's visitors came to until now: 'revenue' (cents), or whether a goal was reached (1) or not (0).
+CREATE FUNCTION ab_visitor_outcomes(p_test_id text, p_measured text)
+RETURNS TABLE (visitor_id text, variant_id text, seen_on date, amount numeric)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT a.visitor_id, a.variant_id, a.seen_on,
+           (CASE p_measured WHEN 'revenue' THEN coalesce(d.cents, 0) WHEN 'purchase' THEN (d.visitor_id IS NOT NULL)::integer
+                            WHEN 'page_view' THEN (a.viewed_on IS NOT NULL)::integer
+                            WHEN 'add_to_cart' THEN (a.carted_on IS NOT NULL)::integer
+                            ELSE (a.checkout_on IS NOT NULL)::integer END)::numeric
+    FROM ab_test_assignments a
+    LEFT JOIN (SELECT c.visitor_id, sum(c.revenue_cents) AS cents FROM ab_test_conversions c
+               WHERE c.test_id = p_test_id AND NOT c.removed AND c.visitor_id IS NOT NULL GROUP BY 1) d
+        ON d.visitor_id = a.visitor_id
+    WHERE a.test_id = p_test_id;
+END;
+
+-- What orders' conversions are worth now: less after a refund, nothing after a cancellation.
+CREATE FUNCTION settle_ab_conversions(p_order_ids bigint[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    WITH present AS (
+        SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
+               CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
+        FROM orders o WHERE o.shopify_order_id = ANY (p_order_ids)
+    ), differing AS (
+        SELECT c.test_id, p.*
+        FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
+        WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
+                                        IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
+        ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
+    )
+    UPDATE ab_test_conversions c
+    SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
+        confirmed_at = coalesce(c.confirmed_at, now())
+    FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
+END;
