@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from html import escape
 from pathlib import Path
 
 from analytics.profit_and_loss.configs import (
@@ -21,6 +20,7 @@ from analytics.reports.charts import draw_waterfall, draw_week
 from analytics.reports.content import Report, statement_report, week_report
 from analytics.reports.model import Day, Source, WeekFigures, WeekReport, as_report, waterfall
 from infra.local import paths
+from infra.local.preview import write_email, write_index
 
 FOLDER = paths.CHECKOUT / ".tradewind" / "report-preview"
 STORE, CURRENCY = "Alder & Ash", "USD"
@@ -28,14 +28,6 @@ MONDAY = date(2026, 11, 16)
 _DAY = timedelta(days=1)
 _SALES = (184_220, 143_910, 201_400, 176_080, 268_950, 312_700, 254_310)
 _SALES_BEFORE = (171_800, 150_220, 162_040, 180_390, 221_700, 258_100, 243_960)
-_INDEX = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Reports</title><style>
-body{{margin:0;background:#e7e4dc;font:15px/22px -apple-system,'Segoe UI',Roboto,sans-serif;color:#26241f}}
-main{{display:grid;grid-template-columns:repeat(auto-fill,minmax(680px,1fr));gap:32px;padding:32px}}
-iframe{{width:100%;height:1180px;border:0;border-radius:10px;background:#f3f1ec}}h2{{font-size:15px;margin:0 0 8px}}
-</style></head><body><main>{sheets}</main></body></html>
-"""
-_SHEET = """<section><h2>{subject} <a href="{name}.html">{name}</a> <a href="{name}.txt">text</a></h2>
-<iframe src="{name}.html"></iframe></section>"""
 
 
 def main() -> int:
@@ -49,15 +41,13 @@ def write(folder: Path) -> list[str]:
     """Render every report; the names of what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     reports = {"week": _week(), "profit": _statement(_october()), "loss": _statement(_november())}
-    sheets = []
     for name, report in reports.items():
         picture = f"{name}-{report.picture.name}"
         (folder / picture).write_bytes(report.picture.content)
         html = report.html.replace(f"cid:{report.picture.name}", picture)
-        (folder / f"{name}.html").write_text(html, encoding="utf-8")
-        (folder / f"{name}.txt").write_text(report.text, encoding="utf-8")
-        sheets.append(_SHEET.format(subject=escape(report.subject), name=name))
-    (folder / "index.html").write_text(_INDEX.format(sheets="\n".join(sheets)), encoding="utf-8")
+        write_email(folder, name, html, report.text)
+    subjects = {name: report.subject for name, report in reports.items()}
+    write_index(folder, "Reports", subjects, width=680, height=1180)
     return list(reports)
 
 
