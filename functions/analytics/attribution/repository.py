@@ -14,7 +14,7 @@ from tradewind.contracts.attribution import (
     Conversion,
     Journey,
     Order,
-    Touch,
+    journeys_of,
 )
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
@@ -53,14 +53,7 @@ class Conversions:
     def list_journeys(self, order_ids: Sequence[int], settings: AttributionSettings) -> dict[int, Journey]:
         """What led to each order, by its id."""
         about = {"order_ids": list(order_ids), "look_back": settings.look_back, "types": settings.types}
-        journeys: dict[int, Journey] = {}
-        for row in self._tx.fetch_all(QUERIES["list_journeys"], about):
-            journey = journeys.setdefault(
-                row["shopify_order_id"], Journey(touches=[], bought_before=row["bought_before"])
-            )
-            if row["touchpoint_id"] is not None:
-                journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
-        return journeys
+        return journeys_of(self._tx.fetch_all(QUERIES["list_journeys"], about))
 
     def save(self, conversions: Sequence[Conversion]) -> None:
         """Write conversions with their credits; what stands already is not written again."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import calendar
-from datetime import date, timedelta
+from datetime import date
 from typing import Literal
 
-from analytics.metrics.model import Period, midnight
+from analytics.metrics.model import DAY, Period, midnight
 from analytics.profit_and_loss.model import Span
-
-DAY = timedelta(days=1)
 
 
 def span_of(start: date, end: date, zone: str) -> Span:

@@ -48,7 +48,7 @@ def state(counted: Counted, rules: Rules) -> Statement:
     """The statement of a span."""
     formula = rules.formula
     sales = _sales(counted, formula)
-    revenue = _net_revenue(sales)
+    revenue = total_of(sales)
     computed = _computed_categories(counted, rules.costs)
     booked = [each for each in counted.booked if each.category not in computed]
     cogs = _cogs(counted, rules, _of(booked, CategoryType.COGS))
@@ -128,10 +128,6 @@ def _sales(counted: Counted, formula: FormulaConfig) -> list[Line]:
     if formula.include_tax:
         lines.append(Line("tax", "Tax", counted.tax_cents, "tax that the orders paid"))
     return lines
-
-
-def _net_revenue(sales: Iterable[Line]) -> int:
-    return sum(line.cents for line in sales)
 
 
 def _signed(line: Line) -> str:

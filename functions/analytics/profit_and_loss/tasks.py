@@ -70,7 +70,7 @@ def generate_pl_statement(
     By the tenant's configurations as they stand. Kept as the days' snapshot; made again it overwrites that.
     """
     [yesterday] = closed_days(run.moment(clock), tenant.zone, 1)
-    span = asked_span(payload, tenant.zone, yesterday.starts_on)
+    span = asked_span(payload, tenant.zone) or month_of(yesterday.starts_on, tenant.zone)
     with db.begin() as tx:
         made = make_statement(Books(tx), span, before(span, tenant.zone, payload.compare), tenant.currency)
     return StatementMade(
@@ -86,11 +86,11 @@ def generate_pl_statement(
     )
 
 
-def asked_span(asked: StatementRequest, zone: str, last_day: date) -> Span:
-    """The days that are asked for; without any, the month of the last completed one."""
-    if asked.start is not None and asked.end is not None:
-        return span_of(asked.start, asked.end, zone)
-    return month_of(last_day, zone)
+def asked_span(asked: StatementRequest, zone: str) -> Span | None:
+    """The days that are asked for, if any."""
+    if asked.start is None or asked.end is None:
+        return None
+    return span_of(asked.start, asked.end, zone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
+from analytics.metrics.model import DAY, WEEK
 from analytics.reports.model import (
     Day,
     WeekReport,
@@ -14,8 +15,6 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
 
 QUERIES = load_queries(__file__)
-WEEK = timedelta(weeks=1)
-DAY = timedelta(days=1)
 
 
 class Reports:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from analytics.metrics.model import DAY, WEEK, closed_days, day_of, week_of
 from analytics.metrics.repository import Metrics
 from analytics.profit_and_loss.payloads import StatementRequest
-from analytics.profit_and_loss.periods import before, month_before, span_of
+from analytics.profit_and_loss.periods import before, month_before
 from analytics.profit_and_loss.repository import Books
-from analytics.profit_and_loss.tasks import make_statement
+from analytics.profit_and_loss.tasks import asked_span, make_statement
 from analytics.reports.charts import draw_waterfall, draw_week
 from analytics.reports.content import Report, statement_report, week_report
 from analytics.reports.model import ReportSettings, as_report, waterfall
@@ -24,6 +24,7 @@ from tradewind.ports import EmailOutcome, EmailSender, Messenger
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import task
+from tradewind.tasks.telling import tell
 from tradewind.tasks.triggers import Cron
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -67,7 +68,7 @@ def send_weekly_report(
     chart = draw_week(payload.week_on, report.days, report.days_before, tenant.currency)
     settings = ReportSettings.of(tenant.settings)
     told = week_report(report, settings.sender_name or tenant.name, tenant.currency, chart)
-    return tell(f"week-report:{payload.week_on}", told, run, tenant, messenger, email)
+    return tell_all(f"week-report:{payload.week_on}", told, run, tenant, messenger, email)
 
 
 @task(
@@ -94,30 +95,24 @@ def send_pl_report(
     Of the days that are asked for; each month on the 3rd, of the month before.
     """
     [yesterday] = closed_days(run.moment(clock), tenant.zone, 1)
-    if payload.start is not None and payload.end is not None:
-        span = span_of(payload.start, payload.end, tenant.zone)
-    else:
-        span = month_before(yesterday.starts_on, tenant.zone)
+    span = asked_span(payload, tenant.zone) or month_before(yesterday.starts_on, tenant.zone)
     with db.begin() as tx:
         made = make_statement(Books(tx), span, before(span, tenant.zone, payload.compare), tenant.currency)
     report = as_report(made.statement, made.orders, made.changes)
     chart = draw_waterfall(waterfall(report.totals), report.currency)
     settings = ReportSettings.of(tenant.settings)
     told = statement_report(report, settings.sender_name or tenant.name, chart)
-    return tell(f"pl-report:{span.start}:{span.end}", told, run, tenant, messenger, email)
+    return tell_all(f"pl-report:{span.start}:{span.end}", told, run, tenant, messenger, email)
 
 
-def tell(
+def tell_all(
     key: str, report: Report, run: Run, tenant: Tenant, messenger: Messenger, email: EmailSender
 ) -> Told:
     """Post once for each ``key``; to each recipient once for each run, whoever dies when.
 
     A tenant that nobody can be told of, or a refused address, does not keep the others from being told.
     """
-    try:
-        posted: str = messenger.post(key, report.note)
-    except TerminalError as error:
-        posted = f"refused: {error}"
+    posted = tell(messenger, key, report.note)
     settings = ReportSettings.of(tenant.settings)
     return Told(report.subject, posted, send(f"{key}:{run.id}", report, settings, tenant, email))
 

@@ -18,13 +18,13 @@ from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.standing_repository import Standings
 from commerce.ab_testing.summary import harmed, lived
 from commerce.ab_testing.tasks import LIFE_EVENT, handle_test_started, require_test
-from commerce.ab_testing.telling import tell
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestEnded, AbTestStarted
 from tradewind.ports import Messenger
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tasks.task import task
+from tradewind.tasks.telling import tell
 from tradewind.tasks.triggers import Cron, Event
 from tradewind.tenancy.database import TenantDb, Transaction
 from tradewind.tenancy.tenant import Tenant

@@ -8,13 +8,13 @@ from commerce.ab_testing.model import AbTest
 from commerce.ab_testing.payloads import definition_of
 from commerce.ab_testing.repository import Tests
 from commerce.ab_testing.summary import lived
-from commerce.ab_testing.telling import tell
 from tradewind.clock import Clock
 from tradewind.contracts.ab_tests import AbTestCreated, AbTestStarted
 from tradewind.errors import RetryableError
 from tradewind.ports import Messenger
 from tradewind.tasks.retry import Retry, exponential
 from tradewind.tasks.task import task
+from tradewind.tasks.telling import tell
 from tradewind.tasks.triggers import Event
 from tradewind.tenancy.database import TenantDb, Transaction
 from tradewind.tenancy.tenant import Tenant

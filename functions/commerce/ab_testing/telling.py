@@ -1,24 +1,14 @@
-"""Telling people of tests, once, and without holding anything up where nobody can be told."""
+"""Mailing tests' summaries, once, and without holding anything up where nobody can be reached."""
 
 from __future__ import annotations
 
 from commerce.ab_testing.summary import Summary
 from tradewind.errors import RepeatRefusedError, TerminalError
-from tradewind.ports import Email, EmailSender, Messenger, Note
+from tradewind.ports import Email, EmailSender
 from tradewind.rendering import render
 from tradewind.tenancy.tenant import Tenant
 
 NOBODY = "nobody asked for it"
-
-
-def tell(messenger: Messenger, key: str, note: Note) -> str:
-    """What became of it: posted now or before, not connected, or refused and why. Passing faults are raised: the task
-    is done again, and tells under the same key.
-    """
-    try:
-        return messenger.post(key, note)
-    except TerminalError as error:
-        return f"refused: {error}"
 
 
 def mail(sender: EmailSender, tenant: Tenant, key: str, summary: Summary) -> str:

@@ -17,7 +17,7 @@ from tradewind.contracts.attribution import (
     AttributionSettings,
     Conversion,
     Journey,
-    Touch,
+    journeys_of,
 )
 from tradewind.ports import OrderUpdate, ShopifyOrder, WebhookSubscription
 from tradewind.sql import load_queries
@@ -164,14 +164,7 @@ class Journeys:
     def list_journeys(self, order_ids: Sequence[int], settings: AttributionSettings) -> dict[int, Journey]:
         """What led to each order, by its id."""
         about = {"order_ids": list(order_ids), "look_back": settings.look_back, "types": settings.types}
-        journeys: dict[int, Journey] = {}
-        for row in self._tx.fetch_all(QUERIES["list_journeys"], about):
-            journey = journeys.setdefault(
-                row["shopify_order_id"], Journey(touches=[], bought_before=row["bought_before"])
-            )
-            if row["touchpoint_id"] is not None:
-                journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
-        return journeys
+        return journeys_of(self._tx.fetch_all(QUERIES["list_journeys"], about))
 
     def save_conversions(self, conversions: Sequence[Conversion], told_ids: Sequence[int] = ()) -> list[int]:
         """Write conversions with their credits; those of ``told_ids`` come back that were not told before."""

@@ -17,7 +17,7 @@ a zone that nobody knows      plays no part: a window is elapsed time, both ends
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -167,6 +167,18 @@ class Journey:
 
     touches: list[Touch]
     bought_before: bool
+
+
+def journeys_of(rows: Iterable[Mapping[str, Any]]) -> dict[int, Journey]:
+    """Journeys by their orders' ids, from rows of the SQL function ``attribution_journeys``, oldest touch first; an
+    order without a touch has one row without one.
+    """
+    journeys: dict[int, Journey] = {}
+    for row in rows:
+        journey = journeys.setdefault(row["shopify_order_id"], Journey([], row["bought_before"]))
+        if row["touchpoint_id"] is not None:
+            journey.touches.append(Touch(row["touchpoint_id"], row["channel"], row["occurred_at"]))
+    return journeys
 
 
 @dataclass(frozen=True, slots=True)
