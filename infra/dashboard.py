@@ -12,6 +12,8 @@ from infra.names import Names
 
 WIDTH, HEIGHT = 12, 6
 NAMESPACE = "Tradewind"
+TOLD = f'{{{NAMESPACE},destination,outcome}} MetricName="AdEvent"'
+UNLIKE = f'{{{NAMESPACE},destination}} MetricName="AdEventDifference"'
 LATENCY = f'{{{NAMESPACE},task}} MetricName="WebhookToDone"'
 
 
@@ -32,6 +34,8 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Webhook API", _api(names)),
         ("A/B door (ms) and events not counted", _experiments(names)),
         ("E-mail: accounts that refuse, recipients that leave", _email()),
+        ("Ad platforms: events by outcome", [_search(TOLD, "Sum")]),
+        ("Ad platforms: differing purchases", [_search(UNLIKE, "Sum")]),
         ("Catalogue: low stock, new customers, incomplete full loads", _catalogue()),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),

@@ -16,6 +16,7 @@ from infra.stacks.base import TradewindStack
 
 LATEST_WORK = f'SELECT MAX(WebhookToDone) FROM "{NAMESPACE}"'  # noqa: S608 - CloudWatch's query language
 DEAD_LETTERS = f'SELECT SUM(DeadLetter) FROM "{NAMESPACE}"'  # noqa: S608 - the same
+UNLIKE_AD_EVENTS = f'SELECT SUM(AdEventDifference) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 PARTLY_LOADED = f'SELECT SUM(FullLoadIncomplete) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 
 
@@ -46,6 +47,12 @@ class MonitoringStack(TradewindStack):
             "dead-letters",
             "runs ended for good; read the dead letters and replay them",
             DEAD_LETTERS,
+            threshold=0,
+        )
+        self._query_alarm(
+            "ad-events-differ",
+            "an ad platform was not told what it ought to know; 'ad events differ' in the logs names the orders",
+            UNLIKE_AD_EVENTS,
             threshold=0,
         )
         self._query_alarm(

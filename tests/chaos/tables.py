@@ -45,6 +45,7 @@ VOLATILE = {
         "ab_metric_discrepancies",
         "*",
     ): "what the last count had to mend: Valkey is flushed; the counts themselves are equal",
+    ("ad_event_reconciliations", "*"): "counts what is there when its schedule fires",
     ("ab_test_assignments", "seen_at"): "when the row was written",
     ("ab_test_assignments", "viewed_at"): "the same",
     ("ab_test_assignments", "carted_at"): "the same",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.dashboard import LATENCY
+from infra.dashboard import LATENCY, TOLD, UNLIKE
 from tradewind.loglines import MILLISECONDS, count_line, metric_fields
 
 from .conftest import Application, readable
@@ -26,6 +26,14 @@ def test_the_latency_graph_searches_the_dimensions_that_the_kernel_writes() -> N
     assert line["WebhookToDone"] == 31_000
 
 
+def test_the_graphs_of_ad_platforms_search_what_the_tasks_write() -> None:
+    told = metric_fields("AdEvent", 1, destination="meta", outcome="acknowledged")
+    unlike = metric_fields("AdEventDifference", 2, destination="meta")
+    for line, searched in ((told, TOLD), (unlike, UNLIKE)):
+        namespace, name, dimensions = metric(line)
+        assert f'{{{namespace},{",".join(dimensions)}}} MetricName="{name}"' == searched
+
+
 def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
     prod: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,6 +45,7 @@ def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
         if "Metrics" in alarm
     }
     assert queries == {
+        "tradewind-prod-ad-events-differ": f'SELECT SUM(AdEventDifference) FROM "{namespace}"',
         "tradewind-prod-dead-letters": f'SELECT SUM({name}) FROM "{namespace}"',
         "tradewind-prod-full-loads-incomplete": f'SELECT SUM(FullLoadIncomplete) FROM "{namespace}"',
         "tradewind-prod-late-orders": f'SELECT MAX(WebhookToDone) FROM "{namespace}"',
@@ -46,7 +55,7 @@ def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
 def test_the_dashboard_is_json_with_a_place_for_each_graph(prod: Application) -> None:
     body = json.loads(readable(prod.one("AWS::CloudWatch::Dashboard")["DashboardBody"]))
     places = {(widget["x"], widget["y"]) for widget in body["widgets"]}
-    assert len(places) == len(body["widgets"]) == 14
+    assert len(places) == len(body["widgets"]) == 16
     assert all(widget["properties"]["metrics"] for widget in body["widgets"])
 
 

@@ -148,6 +148,8 @@ class AdRoom:
             worker._factories["apis"] = lambda scope: TenantConversionApis(
                 self.settings, scope.tenant, scope.session, self.vault
             )
+        if "messenger" in worker._factories:
+            worker._factories["messenger"] = lambda _: self.house.messenger
         return worker
 
     def message(self, task_id: str, payload: Mapping[str, Any], cause: str, **about: Any) -> Message:

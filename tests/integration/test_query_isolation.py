@@ -174,6 +174,8 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "event_state": "acknowledged",
         "event_answer": Jsonb({}),
         "repeatable": True,
+        "reconciled_on": TODAY,
+        "excluded_orders": Jsonb({}),
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
     texts |= {"account_id", "subject_key", "event_key", "payload_hash"}
@@ -189,6 +191,8 @@ def parameters(world: World, query: str) -> dict[str, Any]:
             values[name] = known[name]
         elif name in texts:
             values[name] = f"text-{THEIRS}"
+        elif name.endswith(("_orders", "_counted", "_purchases")):
+            values[name] = 1
         elif name.endswith(("_at", "_since")):
             values[name] = AT
         elif "_is_" in name:

@@ -70,6 +70,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("ab_test_conversions", "source"): "event",
     ("ab_metric_discrepancies", "found_by"): "sync",
     ("ad_account_mappings", "platform"): "google_ads",
+    ("ad_event_reconciliations", "destination"): "meta",
     ("ad_spend", "platform"): "google_ads",
     ("conversion_events_sent", "destination"): "meta",
     ("conversion_events_sent", "event_name"): "purchase",

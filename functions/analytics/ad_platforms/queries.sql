@@ -112,3 +112,34 @@ ON CONFLICT (tenant_id, platform, spent_on, account_id, campaign_id) DO UPDATE S
     campaign_name = excluded.campaign_name, currency = excluded.currency, spend_cents = excluded.spend_cents,
     impressions = excluded.impressions, clicks = excluded.clicks, conversions = excluded.conversions,
     conversion_value_cents = excluded.conversion_value_cents, counts_for_pnl = excluded.counts_for_pnl, synced_at = now();
+
+-- pick_connections --
+-- What is stored of each of these platforms, and since when; unknown once a secret was replaced.
+SELECT c.provider, array_agg(c.name) AS names, CASE WHEN bool_and(c.version = 1) THEN max(c.updated_at) END AS since
+FROM credentials c WHERE c.provider = ANY (%(destinations)s) AND c.app = 'default' GROUP BY c.provider ORDER BY 1;
+
+-- pick_day_orders --
+-- The next orders of a day after an order, each with how its purchase stands in the ledgers.
+SELECT o.shopify_order_id, o.placed_at, o.currency, o.net_cents, o.total_cents, o.test, o.attributes,
+       o.visitor_id IS NOT NULL OR o.shopify_customer_id IS NOT NULL AS identified, c.told,
+       coalesce((SELECT jsonb_object_agg(e.destination, jsonb_build_object(
+                     'state', e.state, 'reason', e.reason, 'value_cents', e.value_cents, 'noted_at', e.updated_at))
+                 FROM conversion_events_sent e
+                 WHERE e.shopify_order_id = o.shopify_order_id AND e.event_name = 'purchase'), '{}') AS ledger
+FROM orders o LEFT JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id
+WHERE o.placed_at >= %(opened_at)s AND o.placed_at < %(closes_at)s AND o.shopify_order_id > %(after_id)s
+ORDER BY o.shopify_order_id LIMIT %(page)s;
+
+-- save_reconciliation --
+-- What a day came to at a platform.
+INSERT INTO ad_event_reconciliations AS r (reconciled_on, destination, currency, orders, excluded, other_currency, expected,
+    expected_cents, sent, sent_cents, acknowledged, acknowledged_cents, missing, unacknowledged, unlike, unexpected)
+VALUES (%(reconciled_on)s, %(destination)s, %(currency)s, %(orders_counted)s, %(excluded_orders)s, %(other_currency_orders)s,
+    %(expected_purchases)s, %(expected_cents)s, %(sent_purchases)s, %(sent_cents)s, %(acknowledged_purchases)s, %(acknowledged_cents)s, %(missing_purchases)s,
+    %(unacknowledged_purchases)s, %(unlike_purchases)s, %(unexpected_purchases)s)
+ON CONFLICT (tenant_id, reconciled_on, destination) DO UPDATE SET
+    currency = excluded.currency, orders = excluded.orders, excluded = excluded.excluded,
+    other_currency = excluded.other_currency, expected = excluded.expected, expected_cents = excluded.expected_cents,
+    sent = excluded.sent, sent_cents = excluded.sent_cents, acknowledged = excluded.acknowledged,
+    acknowledged_cents = excluded.acknowledged_cents, missing = excluded.missing, unacknowledged = excluded.unacknowledged,
+    unlike = excluded.unlike, unexpected = excluded.unexpected, calculated_at = now();

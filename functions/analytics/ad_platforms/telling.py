@@ -15,6 +15,7 @@ from analytics.ad_platforms.repository import Claim, Entry, Ledger
 from tradewind.advertising import ConversionApis
 from tradewind.clock import Clock
 from tradewind.errors import LeaseHeldError, ProviderUnavailableError, TradewindError
+from tradewind.loglines import count_line
 from tradewind.tasks.run import Run
 from tradewind.tasks.task import LEASE_MARGIN
 from tradewind.tenancy.database import TenantDb
@@ -102,4 +103,5 @@ def _note(db: TenantDb, run: Run, entry: Entry, error: TradewindError, now: date
 
 
 def _told(entry: Entry, outcome: Outcome, reason: str | None = None, *, value_cents: int = 0) -> Told:
+    count_line("AdEvent", destination=entry.destination, outcome=outcome)
     return Told(entry.destination, entry.event.id, outcome, reason, value_cents)

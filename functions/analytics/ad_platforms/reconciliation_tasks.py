@@ -1,0 +1,123 @@
+"""Every day: were the ad platforms told of every purchase that they ought to know, once and with its value?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from analytics.ad_platforms.reconciliation import DayCount, exclusion_of, note_of
+from analytics.ad_platforms.reconciliation_repository import Days as ToldDays
+from analytics.metrics.model import Period, closed_days
+from analytics.metrics.payloads import Days
+from tradewind.clock import Clock
+from tradewind.loglines import log_line, metric_fields
+from tradewind.ports import Messenger
+from tradewind.tasks.retry import Retry, exponential
+from tradewind.tasks.run import Run
+from tradewind.tasks.task import task
+from tradewind.tasks.telling import tell
+from tradewind.tasks.triggers import Cron
+from tradewind.tenancy.database import TenantDb
+from tradewind.tenancy.tenant import Tenant
+
+RECONCILE = Retry(attempts=3, backoff=exponential(5, 120))
+
+
+@dataclass(frozen=True, slots=True)
+class DayAtPlatform:
+    """A day's end at one platform; money in cents of the tenant's currency. ``differing`` are the first such orders."""
+
+    day: str
+    destination: str
+    expected: int
+    sent: int
+    acknowledged: int
+    expected_cents: int
+    acknowledged_cents: int
+    excluded: dict[str, int]
+    differences: int
+    differing: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """``posted`` is what became of telling the tenant's people, by day that differs."""
+
+    days: list[DayAtPlatform]
+    posted: dict[str, str]
+
+
+@task(
+    "analytics-reconcile-ad-events",
+    schedule=Cron("40 6 * * *", payload={"days": 3}),
+    each_tenant=True,
+    retry=RECONCILE,
+    timeout=timedelta(minutes=5),
+    cap=1,
+    concurrency=10,
+)
+def reconcile_ad_events(
+    payload: Days, run: Run, tenant: Tenant, db: TenantDb, messenger: Messenger, clock: Clock
+) -> Compared:
+    """Compare what ad platforms ought to know of the last local days with what they were told and have taken.
+
+    Three days each time: GA4 takes events for 72 hours, and what is replayed late mends its day. A difference is
+    logged, counted as a metric with an alarm, and told the tenant's people once as long as it stays the same.
+    """
+    days = closed_days(run.moment(clock), tenant.zone, payload.days, payload.last_day)
+    compared: list[DayAtPlatform] = []
+    posted: dict[str, str] = {}
+    for day in days:
+        counts = _compare(db, tenant, day)
+        compared += [_as_told(day, each) for each in counts]
+        if any(each.differences for each in counts):
+            posted[day.starts_on.isoformat()] = _alert(tenant, messenger, day, counts)
+    return Compared(compared, posted)
+
+
+def _compare(db: TenantDb, tenant: Tenant, day: Period) -> list[DayCount]:
+    """Count a day at every connected platform, and note it."""
+    with db.begin() as tx:
+        told = ToldDays(tx)
+        connections = told.pick_connections()
+        counts = {each: DayCount(each) for each in sorted(connections)}
+        page = told.pick_orders(day, 0) if counts else []
+        while page:
+            for order, (destination, count) in product(page, counts.items()):
+                why = exclusion_of(order, destination, connections[destination], tenant.settings)
+                count.add(order, why, tenant.currency)
+            page = told.pick_orders(day, page[-1].id)
+        for count in counts.values():
+            told.save(day, count, tenant.currency)
+    return [*counts.values()]
+
+
+def _alert(tenant: Tenant, messenger: Messenger, day: Period, counts: list[DayCount]) -> str:
+    """One log line with its metric for each platform, one message for the day as it stands."""
+    for count in counts:
+        if count.differences:
+            fields: dict[str, Any] = {"day": day.starts_on.isoformat(), "differing": count.differing}
+            fields |= {"expected": count.expected, "sent": count.sent, "acknowledged": count.acknowledged}
+            metric = metric_fields("AdEventDifference", count.differences, destination=count.destination)
+            log_line("error", "ad events differ", tenant=tenant.slug, **fields, **metric)
+    note = note_of(day.starts_on, counts, tenant.currency)
+    stands = hashlib.sha256("\n".join(note.sections).encode()).hexdigest()[:16]
+    return tell(messenger, f"ad-events:{day.starts_on}:{stands}", note)
+
+
+def _as_told(day: Period, count: DayCount) -> DayAtPlatform:
+    return DayAtPlatform(
+        day.starts_on.isoformat(),
+        count.destination,
+        count.expected,
+        count.sent,
+        count.acknowledged,
+        count.expected_cents,
+        count.acknowledged_cents,
+        count.excluded,
+        count.differences,
+        count.differing,
+    )
