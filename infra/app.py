@@ -21,8 +21,10 @@ from infra.stacks.ingress import IngressStack
 from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.network import NetworkStack
 from infra.stacks.operations import OperationsStack
+from infra.stacks.training import TrainingStack
 from infra.wiring import Wiring
 from tradewind.tasks.manifest import generated_files
+from tradewind.tasks.providers import Need
 from tradewind.tasks.registry import Registry, discover
 
 
@@ -51,13 +53,17 @@ def build(app: App, settings: StageSettings, registry: Registry, functions: Path
     feature_stacks = [
         FeatureStack(app, settings, feature, wiring, code[feature.domain]) for feature in features
     ]
+    trains = any(Need.LONG_MACHINE in task.needs for task in registry)
+    containers = [TrainingStack(app, settings)] if trains else []
     monitoring = MonitoringStack(app, settings, domains)
     operations = OperationsStack(app, settings)
-    stacks: list[TradewindStack] = [data, ingress, *feature_stacks, monitoring, operations]
+    stacks: list[TradewindStack] = [data, ingress, *feature_stacks, *containers, monitoring, operations]
     for feature_stack in feature_stacks:
         feature_stack.add_stack_dependency(
             data if local else ingress, "dead-letter queues; on AWS also migrations"
         )
+    for container in containers:
+        container.add_stack_dependency(data, "the parameters of the network and the cache")
     ingress.add_stack_dependency(data, "database, key and dead-letter queues")
     if not local:
         network = NetworkStack(app, settings)

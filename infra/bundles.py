@@ -26,6 +26,9 @@ BUILD = ROOT / ".tradewind" / "build"
 LAYERS = ROOT / "layers"
 DEPENDENCIES = "dependencies"
 """The layer that every function has. Any other folder with requirements is a layer for the tasks that name it."""
+CONTAINER = ROOT / "infra" / "containers" / "training.Dockerfile"
+CONTAINER_LAYERS = ("dependencies", "statistics")
+"""The layers whose packages the training container has, pinned in one place for both."""
 LAYER_MARK = "tradewind-layer.json"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -67,6 +70,18 @@ def roles_bundle(runtime: str) -> Bundle:
     """The function that creates the database's roles on AWS."""
     packages = {"database_roles": ROOT / "infra" / "assets" / "database_roles"}
     return _stage(packages, {}, bootstrap=False, runtime=runtime, root="/var/task")
+
+
+def container_bundle() -> Bundle:
+    """The training container's build context: its code, the pins of what it needs, and its Dockerfile."""
+    training = FUNCTIONS / "analytics" / "ml_training"
+    texts = {
+        "analytics/__init__.py": (FUNCTIONS / "analytics" / "__init__.py").read_text(),
+        "Dockerfile": CONTAINER.read_text(),
+        **{f"{layer}.txt": requirements_of(layer).read_text() for layer in CONTAINER_LAYERS},
+    }
+    packages = {"analytics/ml_training": training, "tradewind": KERNEL / "tradewind"}
+    return _stage(packages, texts, bootstrap=False, runtime="container", root="/app")
 
 
 def package_layers() -> list[str]:
@@ -138,6 +153,7 @@ def _stage(
         for name, source in packages.items():
             shutil.copytree(source, staging / name, ignore=_SKIPPED)
         for name, text in texts.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_text(text)
         if compiled:
             compile_folder(staging, root)

@@ -98,6 +98,38 @@ def start_machine_and_wait(machine: str) -> Grant:
     return Grant(("states:StartSyncExecution",), (machine_arn(machine),))
 
 
+def start_long_machines(machine: str) -> Grant:
+    """Starting executions of a Standard machine, and counting those that run."""
+    return Grant(("states:StartExecution", "states:ListExecutions"), (machine_arn(machine),))
+
+
+def answer_machine(machine: str) -> Grant:
+    """What a container says to the execution that waits for it."""
+    actions = ("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat")
+    return Grant(actions, (machine_arn(machine),))
+
+
+def run_container(family: str) -> Grant:
+    """Starting containers of every revision of a task definition; its newest serves."""
+    return Grant(
+        ("ecs:RunTask",), (arn("ecs", f"task-definition/{family}:*"), arn("ecs", f"task-definition/{family}"))
+    )
+
+
+def pass_roles(*roles: str) -> Grant:
+    """Handing roles to containers, and to nothing else."""
+    only = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    return Grant(("iam:PassRole",), roles, only)
+
+
+def pull_image(repository: str) -> tuple[Grant, Grant]:
+    """Pulling one repository's images; the token for it knows no resource."""
+    layers = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
+    return Grant(layers, (arn("ecr", f"repository/{repository}"),)), Grant(
+        ("ecr:GetAuthorizationToken",), ("*",)
+    )
+
+
 def use_tenant_key(key_arn: str) -> Grant:
     """Data keys, but only with an encryption context that names the tenant and nothing else."""
     return Grant(

@@ -93,6 +93,11 @@ class Names:
         return f"{self.of('payloads')}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
 
     @property
+    def training(self) -> str:
+        """The containers' cluster, task definition and image repository."""
+        return self.of("training")
+
+    @property
     def alarm_topic(self) -> str:
         return self.of("alarms")
 

@@ -257,6 +257,20 @@ class FakeMachines:
         return result
 
 
+@dataclass
+class FakeLongMachines:
+    """Standard machines that remember what was started, each name once; ``running`` are at work already."""
+
+    running: int = 0
+    started: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def start(self, machine: str, name: str, payload: Mapping[str, Any]) -> None:
+        self.started.setdefault(name, {"machine": machine, **payload})
+
+    def count_running(self, machine: str, most: int) -> int:
+        return min(most, self.running)
+
+
 def an_order(order_id: int = 1001, **changes: Any) -> ShopifyOrder:
     """An order of 100.00 gross less 10.00 discount, plus 5.00 shipping and 7.00 tax: 102.00 charged."""
     order = ShopifyOrder(

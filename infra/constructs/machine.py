@@ -32,6 +32,7 @@ class Machine(Construct):
         kind: Literal["EXPRESS", "STANDARD"],
         definition: Mapping[str, Any],
         grants: Sequence[Grant],
+        substitutions: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(stack, f"{name}-machine")
         self.name = stack.names.machine(name)
@@ -60,6 +61,7 @@ class Machine(Construct):
             state_machine_type=kind,
             role_arn=role.attr_arn,
             definition_string=json.dumps(definition),
+            definition_substitutions=substitutions,
             logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
                 level="ERROR" if stack.settings.quiet else "ALL",
                 include_execution_data=False,

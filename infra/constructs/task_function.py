@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
+from analytics.ml_training.model import MACHINE
 from infra import grants
 from infra.constructs.alarm import Alarm
 from infra.constructs.function import Function, FunctionSpec
@@ -106,6 +107,8 @@ def task_grants(stack: TradewindStack, task: Task, database_role: str, wiring: W
         made += [grants.delete_payloads(names, ""), grants.list_payloads(names)]
     if task.starts_workflow is not None:
         made.append(grants.start_machine_and_wait(names.machine(task.starts_workflow)))
+    if Need.LONG_MACHINE in task.needs:
+        made.append(grants.start_long_machines(names.machine(MACHINE)))
     if Need.KEY in task.needs:
         made.append(grants.use_tenant_key(stack.key_arn))
     if not stack.settings.is_local:

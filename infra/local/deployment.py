@@ -90,7 +90,7 @@ def deploy(
 
     `report` is called with (stacks done, stacks in all). Raises ProgramError and UnknownDomainError.
     """
-    stacks = select_stacks(stack_names(), domains, all_domains())
+    stacks = chosen_stacks(domains)
     options = ["deploy", *stacks, "--app", str(paths.ASSEMBLY), "--require-approval", "never"]
     options += ["--concurrency", str(CONCURRENCY), "--method", "direct", "--progress", "events"]
     environment = {"AWS_ENDPOINT_URL": emulator.endpoint_url}
@@ -151,6 +151,11 @@ def select_stacks(stacks: Sequence[str], domains: Sequence[str] | None, known: S
         raise UnknownDomainError(unknown, known)
     left_out = tuple(f"tradewind-{STAGE}-{domain}-" for domain in set(known) - set(domains))
     return [stack for stack in stacks if not stack.startswith(left_out)]
+
+
+def chosen_stacks(domains: Sequence[str] | None) -> list[str]:
+    """The synthesized stacks of the asked domains. Raises UnknownDomainError."""
+    return select_stacks(stack_names(), domains, all_domains())
 
 
 def log_tail(step: str) -> str:

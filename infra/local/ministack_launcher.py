@@ -1,4 +1,4 @@
-"""Start MiniStack with four of its properties changed. Run by path with the emulator environment's Python.
+"""Start MiniStack with five of its properties changed. Run by path with the emulator environment's Python.
 
 1. Its Lambda Runtime API answers in two small writes. With Nagle's algorithm the second waits for the peer's
    delayed acknowledgement, 40 ms for every invocation; Lambda itself has no such wait.
@@ -8,6 +8,7 @@
    plain HTTP. Nothing leaves the machine: its requests count as secured.
 4. It keeps an HTTP API's CORS rules as CloudFormation spells them (AllowOrigins), and looks for them as the API's own
    calls do (allowOrigins): every page would be refused.
+5. A state that waits for a task token knows no HeartbeatSeconds, and would never see that a container is gone.
 
 What depends on this is checked by tests/e2e/test_emulator_conformance.py; the version is pinned.
 """
@@ -15,15 +16,18 @@ What depends on this is checked by tests/e2e/test_emulator_conformance.py; the v
 from __future__ import annotations
 
 import socketserver
+import threading
 from typing import Any
 
 from ministack import app
-from ministack.services import apigateway, lambda_svc
+from ministack.services import apigateway, lambda_svc, stepfunctions
 
 standard_queue_concurrency = lambda_svc._sqs_esm_concurrency  # noqa: SLF001 - what this module is for
 pin_request_origin = app.pin_request_origin
 cors_headers = apigateway._cors_response_headers  # noqa: SLF001 - the same
 cors_preflight = apigateway._cors_preflight_response  # noqa: SLF001 - the same
+
+wait_for_callback = stepfunctions._invoke_with_callback  # noqa: SLF001 - the same
 
 Record = dict[str, Any]
 
@@ -41,6 +45,36 @@ def concurrency(
 def pin_secured_origin(source_address: str, _secured: bool) -> None:
     """Note where a request comes from, as one that came over TLS."""
     pin_request_origin(source_address, secure_transport=True)
+
+
+def callback_with_heartbeat(resource: str, content: Any, token: str, state: Record) -> Any:
+    """Wait for a token's answer, and fail the state when no heartbeat has come for as long as it allows."""
+    allowed = state.get("HeartbeatSeconds")
+    if not allowed:
+        return wait_for_callback(resource, content, token, state)
+    answered = threading.Event()
+    threading.Thread(target=watch_heartbeat, args=(token, float(allowed), answered), daemon=True).start()
+    try:
+        return wait_for_callback(resource, content, token, state)
+    finally:
+        answered.set()
+
+
+def watch_heartbeat(token: str, allowed: float, answered: threading.Event) -> None:
+    """Fail the token whose last heartbeat is the one that was the last ``allowed`` seconds ago."""
+    last: object = "none yet"
+    while not answered.wait(allowed):
+        waiting = stepfunctions._task_tokens.get(token)  # noqa: SLF001 - the same
+        if waiting is None:
+            return
+        if waiting["heartbeat"] in {last, None} and not waiting["event"].is_set():
+            waiting["error"] = {
+                "Error": "States.HeartbeatTimeout",
+                "Cause": f"no heartbeat for {allowed:g} s",
+            }
+            waiting["event"].set()
+            return
+        last = waiting["heartbeat"]
 
 
 def as_the_api_spells(rules: Record) -> Record:
@@ -63,4 +97,5 @@ if __name__ == "__main__":
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     lambda_svc._sqs_esm_concurrency = concurrency  # noqa: SLF001 - the same
     app.pin_request_origin = pin_secured_origin
+    stepfunctions._invoke_with_callback = callback_with_heartbeat  # noqa: SLF001 - the same
     app.main()

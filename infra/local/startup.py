@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from infra.local import deployment, paths
 from infra.local.console import WebProgram, sandbox_exists, start_console, start_sandbox
+from infra.local.containers import CONTAINER_STACK, start_agent
 from infra.local.deployment import Addresses
 from infra.local.ministack import ACCOUNT, REGION, MiniStack, start_ministack
 from infra.local.ports import HOST, choose_port
@@ -80,6 +81,8 @@ class Startup:
             self._gather(steps)
         self._step("deployment", lambda: self._deploy(emulator.result()))
         self._step("migrations", lambda: deployment.migrate(emulator.result()))
+        if CONTAINER_STACK in deployment.chosen_stacks(self.domains):
+            self._containers()
         return self._state(emulator.result())
 
     def _gather(self, steps: Sequence[Future[Any]]) -> None:
@@ -134,6 +137,11 @@ class Startup:
         program = start_console(folder, log, self.ports.console, self._url(self.ports.gateway), self.launcher)
         self._note("console", program.process, program.is_ready)
         return program
+
+    def _containers(self) -> None:
+        folder, log = paths.CLOUD / "containers", paths.LOGS / "containers.log"
+        process = start_agent(folder, log, self._url(self.ports.gateway), self.launcher)
+        self._note("containers", process, lambda: process.exit_code() is None)
 
     def _note(self, name: str, process: Process, is_ready: Callable[[], bool]) -> None:
         self.processes[name] = process

@@ -15,7 +15,7 @@ from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
 
 ZONES = 2
-INTERFACE_ENDPOINTS = ("sqs", "sync-states", "kms", "secretsmanager")
+INTERFACE_ENDPOINTS = ("sqs", "states", "sync-states", "kms", "secretsmanager")
 """AWS services that functions call; one is paid by the hour and zone, so what is called rarely goes through
 the NAT.
 """

@@ -106,7 +106,7 @@ def test_every_module_of_the_product_is_looked_at() -> None:
         ("cryptography", ("tradewind.tenancy.credentials",)),
         ("yoyo", ("ingress.migrate",)),
         ("jinja2", ("tradewind.rendering",)),
-        ("http.client", ("tradewind.aws.client", "infra.local")),
+        ("http.client", ("tradewind.aws.client", "tradewind.aws.container", "infra.local")),
         ("requests", ()),
         ("urllib3", ()),
     ],

@@ -22,6 +22,7 @@ from infra.local.postgres import DatabaseUrls
 from tests.fakes import (
     FakeCounters,
     FakeEmailSender,
+    FakeLongMachines,
     FakeMachines,
     FakeMessenger,
     FakePayloads,
@@ -85,6 +86,7 @@ class House:
     counters: FakeCounters = field(default_factory=FakeCounters)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
     email: FakeEmailSender = field(default_factory=FakeEmailSender)
+    long_machines: FakeLongMachines = field(default_factory=FakeLongMachines)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.urls.app)
@@ -107,6 +109,7 @@ class House:
             "shopify": lambda _: self.shopify,
             "catalogue": lambda _: self.shop.catalogue,
             "machines": lambda _: FakeMachines(self.run_chain),
+            "long_machines": lambda _: self.long_machines,
             "payloads": lambda _: self.payloads,
             "counters": lambda _: self.counters,
             "messenger": lambda _: self.messenger,

@@ -41,7 +41,7 @@ def records(world: World) -> dict[str, str]:
     return found
 
 
-STATES = {"review_email_queue": "scheduled", "privacy_requests": "done"}
+STATES = {"review_email_queue": "scheduled", "privacy_requests": "done", "ml_trainings": "failed"}
 
 
 def parameters(world: World, query: str) -> dict[str, Any]:
@@ -176,6 +176,18 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "repeatable": True,
         "reconciled_on": TODAY,
         "excluded_orders": Jsonb({}),
+        "training_id": UUID(int=1000 + THEIRS),
+        "fence": THEIRS,
+        "held_until": AT + timedelta(days=900),
+        "algorithm": "shapley",
+        "code_version": 1,
+        "samples": 1,
+        "use_is_due": False,
+        "converted": 1,
+        "channel_weights": Jsonb({"social": 1}),
+        "metrics": Jsonb({}),
+        "fitted": Jsonb({}),
+        "last_version": 10**6,
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
     texts |= {"account_id", "subject_key", "event_key", "payload_hash"}

@@ -336,3 +336,13 @@ class MachineStarter(Protocol):
 
     def run(self, workflow: str, name: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run the workflow to its end and return its output. A failure raises the error of its kind."""
+
+
+class LongMachines(Protocol):
+    """Starts state machines that run for longer than a task may, and does not wait for their ends."""
+
+    def start(self, machine: str, name: str, payload: Mapping[str, Any]) -> None:
+        """Start an execution; one of this name that was started before is the same."""
+
+    def count_running(self, machine: str, most: int) -> int:
+        """How many executions run, counted up to ``most`` (100 at most); one of the last seconds may be missed."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from tradewind.aws.client import AwsClient
+from tradewind.aws.client import AwsClient, AwsRefusedError
 from tradewind.crash import Point, reached
 from tradewind.errors import (
     ErrorKind,
@@ -62,6 +62,32 @@ class StepFunctions:
             output: Mapping[str, Any] = json.loads(answer.get("output") or "{}")
             return output
         raise failure_of(workflow, str(answer.get("status")), answer.get("error"), answer.get("cause"))
+
+
+class LongExecutions:
+    """Executions of Standard machines, which nobody waits for."""
+
+    def __init__(self, client: AwsClient, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+
+    def start(self, machine: str, name: str, payload: Mapping[str, Any]) -> None:
+        """Start an execution. One of this name runs, or ran in the last 90 days, where the call is made again."""
+        body = {"stateMachineArn": self._arn(machine), "name": name, "input": json.dumps(payload)}
+        try:
+            self._client.json_call("states", "AWSStepFunctions.StartExecution", body)
+        except AwsRefusedError as error:
+            if error.code != "ExecutionAlreadyExists":
+                raise
+
+    def count_running(self, machine: str, most: int) -> int:
+        """How many executions run, counted up to ``most`` (100 at most)."""
+        body = {"stateMachineArn": self._arn(machine), "statusFilter": "RUNNING", "maxResults": most}
+        answer = self._client.json_call("states", "AWSStepFunctions.ListExecutions", body)
+        return len(answer.get("executions", []))
+
+    def _arn(self, machine: str) -> str:
+        return self._settings.arn("states", f"stateMachine:{self._settings.name(machine)}")
 
 
 def failure_of(workflow: str, status: str, error: str | None, cause: str | None) -> TradewindError:

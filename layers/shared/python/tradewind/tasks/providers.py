@@ -19,6 +19,7 @@ from tradewind.ports import (
     DiscountCodes,
     EmailSender,
     HotCounters,
+    LongMachines,
     MachineStarter,
     Messenger,
     PayloadStore,
@@ -41,6 +42,7 @@ class Need(StrEnum):
     KEY = "key"
     INTERNET = "internet"
     MACHINE = "machine"
+    LONG_MACHINE = "long_machine"
     PAYLOADS = "payloads"
 
 
@@ -69,6 +71,7 @@ PROVIDERS: Mapping[Any, Provider] = {
     TenantDirectory: Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
     PayloadStore: Provider(f"{_SCOPE}:payloads", frozenset({Need.PAYLOADS})),
     MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
+    LongMachines: Provider(f"{_SCOPE}:long_machines", frozenset({Need.LONG_MACHINE})),
     HotCounters: Provider("tradewind.tasks.counting:hot_counters", frozenset({Need.DATABASE, Need.CACHE})),
     Shopify: Provider(
         "tradewind.integrations.shopify.provider:shopify",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from tradewind.aws.client import AwsClient
 from tradewind.aws.keys import KeyService
-from tradewind.aws.machines import StepFunctions
+from tradewind.aws.machines import LongExecutions, StepFunctions
 from tradewind.aws.objects import PayloadStore
 from tradewind.aws.queues import Queues
 from tradewind.clock import Clock, SystemClock
@@ -130,6 +130,26 @@ def machines(scope: Scope) -> SettledMachines:
     settings = scope.settings
     client = AwsClient(settings.region, settings.endpoint_url, timeout=settings.workflow_start_timeout)
     return SettledMachines(scope.session, StepFunctions(client, settings))
+
+
+class SettledExecutions:
+    """Standard machines, with the open transaction committed first: none is held over a network call."""
+
+    def __init__(self, session: Session, executions: LongExecutions) -> None:
+        self._session = session
+        self._executions = executions
+
+    def start(self, machine: str, name: str, payload: Mapping[str, object]) -> None:
+        self._session.settle()
+        self._executions.start(machine, name, payload)
+
+    def count_running(self, machine: str, most: int) -> int:
+        self._session.settle()
+        return self._executions.count_running(machine, most)
+
+
+def long_machines(scope: Scope) -> SettledExecutions:
+    return SettledExecutions(scope.session, LongExecutions(scope.process.aws, scope.settings))
 
 
 def system_process(settings: Settings, database_url: str) -> Process:

@@ -1,0 +1,19 @@
+"""Where models are trained: the container and its state machine."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from infra.constructs.training_container import TrainingContainer
+from infra.settings import StageSettings
+from infra.stacks.base import TradewindStack
+
+
+class TrainingStack(TradewindStack):
+    """``tradewind-{stage}-analytics-container``: it comes and goes with the domain that trains."""
+
+    def __init__(self, scope: Construct, settings: StageSettings) -> None:
+        super().__init__(
+            scope, settings, "analytics-container", "The container that trains models, and its state machine"
+        )
+        TrainingContainer(self)
