@@ -18,7 +18,7 @@ export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
 .PHONY: help install up down status demo test fairness chaos bench bench-report check format tasks run runs replay pause resume \
-        pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost email-preview mail-storm
+        verify-ads pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost email-preview mail-storm
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ api-key: $(INSTALLED)  ## Make a tenant's API key: TENANT=acme NAME=shop SCOPES=
 
 smoke: $(INSTALLED)  ## See representative tasks through and print what each did [STAGE=local] [TENANT=acme].
 	@$(VENV)/python -m infra.smoke
+
+verify-ads: $(INSTALLED)  ## Have ad platforms look at an order's purchase: TENANT=acme ORDER=5401 [META_CODE= TIKTOK_CODE= STAGE=local].
+	@$(VENV)/python -m infra.smoke.ads
 
 doctor: $(INSTALLED)  ## Check a stage from settings to migrations, changing nothing [STAGE=local].
 	@$(VENV)/python -m infra.doctor

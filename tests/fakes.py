@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tradewind.advertising import ConversionEvent, Destination, Prepared, Receipt
+from tradewind.advertising import Checked, ConversionEvent, Destination, Prepared, Receipt
 from tradewind.aws.queues import Entry
 from tradewind.errors import NotFoundError, TradewindError
 from tradewind.ports import (
@@ -215,7 +215,10 @@ class FakeConversionApis:
     def prepare(self, destination: Destination, event: ConversionEvent) -> Prepared:
         return Prepared(destination, {"id": event.id}, event.id, event.value_cents)
 
-    def send(self, prepared: Prepared, *, test_code: str | None = None) -> Receipt:
+    def check(self, prepared: Prepared, test_code: str) -> Checked:
+        return Checked(reference=f"{prepared.sha256}/{test_code}")
+
+    def send(self, prepared: Prepared) -> Receipt:
         self.sent.append(prepared)
         return Receipt(200, 1)
 

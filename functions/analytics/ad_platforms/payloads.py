@@ -42,6 +42,21 @@ class RefundToTell(BaseModel):
     order_id: Id
 
 
+TestCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class OrderToVerify(BaseModel):
+    """An order whose purchase the platforms are to look at, and the test event codes that Events Manager and TikTok Ads
+    Manager show; without them the tenant's ``ads.test_codes`` count.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: Id
+    meta_test_code: TestCode | None = None
+    tiktok_test_code: TestCode | None = None
+
+
 class FunnelItem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

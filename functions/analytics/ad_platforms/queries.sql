@@ -29,6 +29,15 @@ FROM refunds r WHERE r.shopify_refund_id = %(refund_id)s;
 SELECT e.destination, e.state FROM conversion_events_sent e
 WHERE e.shopify_order_id = %(order_id)s AND e.event_name = 'purchase' ORDER BY e.destination;
 
+-- pick_told --
+-- How an order's purchase stands at each platform, and since when the platform may know its id.
+SELECT e.destination, e.state, e.first_told_at, e.updated_at FROM conversion_events_sent e
+WHERE e.shopify_order_id = %(order_id)s AND e.event_name = 'purchase' ORDER BY e.destination;
+
+-- pick_mappings --
+-- How many accounts of each platform are synced.
+SELECT m.platform, count(*)::integer AS accounts FROM ad_account_mappings m WHERE m.active GROUP BY 1 ORDER BY 1;
+
 -- claim_event --
 -- Take an event to tell it, whose row is as it was before the claim. Nobody else's claim is taken before it has ended,
 -- and nothing that was told, refused to be told, or may have been told for too long.

@@ -41,6 +41,15 @@ class Claim:
     first_told_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A purchase's row; ``first_told_at`` is None where it was never told."""
+
+    state: str
+    first_told_at: datetime | None
+    noted_at: datetime
+
+
 class Shop:
     """Orders and refunds."""
 
@@ -76,6 +85,18 @@ class Ledger:
         """How an order's purchase stands at each platform that knows of it."""
         rows = self._tx.fetch_all(QUERIES["list_standings"], {"order_id": order_id})
         return {Destination(row["destination"]): row["state"] for row in rows}
+
+    def pick_told(self, order_id: int) -> Mapping[Destination, Standing]:
+        """The same with its times."""
+        rows = self._tx.fetch_all(QUERIES["pick_told"], {"order_id": order_id})
+        return {
+            Destination(row["destination"]): Standing(row["state"], row["first_told_at"], row["updated_at"])
+            for row in rows
+        }
+
+    def pick_mappings(self) -> Mapping[str, int]:
+        """The synced ad accounts of each platform."""
+        return {row["platform"]: row["accounts"] for row in self._tx.fetch_all(QUERIES["pick_mappings"])}
 
     def claim(
         self,

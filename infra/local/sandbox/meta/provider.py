@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from infra.local.sandbox.faults import Fault
@@ -61,6 +62,8 @@ class MetaProvider:
     ) -> Reply:
         if rest[-1:] == ("insights",) or (len(rest) == 1 and rest[0].startswith("run-")):
             return self._report(request, rest)
+        if len(rest) == 1 and request.method == "GET":
+            return self._look(request, rest[0])
         body = object_of(request)
         if len(rest) != 2 or rest[1] != "events" or request.method != "POST" or body is None:  # noqa: PLR2004 - id, edge
             return self._refused((100, 33, "Unsupported post request."))
@@ -88,6 +91,19 @@ class MetaProvider:
             return json_reply(200, self._insights.answer(request, rest))
         except InsightsError as error:
             return self._refused((error.code, error.subcode, str(error)))
+
+    def _look(self, request: Request, name: str) -> Reply:
+        """What a token may read of a dataset."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token.startswith("EAA") or token in self._ended:
+            return self._refused((190, 463, "Error validating access token"), status=401)
+        received = self._datasets.get(name, Dataset()).received
+        fired = [each["event_time"] for each in (*received.events.values(), *received.tests)]
+        known = {"id": name, "name": f"Dataset {name}"}
+        if fired:
+            known["last_fired_time"] = datetime.fromtimestamp(max(fired), UTC).isoformat()
+        wanted = {"id", *request.query.get("fields", "id").split(",")}
+        return json_reply(200, {field: value for field, value in known.items() if field in wanted})
 
     def _take(
         self, dataset: Dataset, body: Mapping[str, Any], data: list[Any], headers: Mapping[str, str]

@@ -125,6 +125,17 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What a platform says of an event that it is to look at. ``faults`` are its objections; ``seen`` is what it can be
+    asked about itself.
+    """
+
+    faults: tuple[str, ...] = ()
+    reference: str | None = None
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """``oldest`` is the age beyond which a platform takes no event; ``dedup`` how long it knows an event's id.
 
@@ -159,4 +170,9 @@ class ConversionApis(Protocol):
 
         Raises ProviderUnavailableError, RateLimitedError, CredentialsRejectedError, MisconfiguredError or
         InvalidPayloadError (the platform refuses it).
+        """
+
+    def check(self, prepared: Prepared, test_code: str) -> Checked:
+        """Have the platform look at an event: GA4 by its debug endpoint, which counts nothing, the others as a test
+        event under ``test_code``, with the event's own id. Raises what ``send`` raises.
         """

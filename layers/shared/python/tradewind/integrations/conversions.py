@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import cache
 from uuid import UUID
 
-from tradewind.advertising import ConversionEvent, Destination, Prepared, Receipt
+from tradewind.advertising import Checked, ConversionEvent, Destination, Prepared, Receipt
 from tradewind.contracts.ads import ACCOUNTS
 from tradewind.errors import MisconfiguredError, NotFoundError
 from tradewind.integrations.digest import sha256_of_document
@@ -88,6 +88,19 @@ class TenantConversionApis:
                 return self._meta(account).send(prepared.body)
             case Destination.TIKTOK:
                 return self._tiktok(account).send(prepared.body)
+
+    def check(self, prepared: Prepared, test_code: str) -> Checked:
+        account = self._account(prepared.destination)
+        match prepared.destination:
+            case Destination.GA4:
+                return self._ga4(account).check(prepared.body)
+            case Destination.META:
+                meta_client = self._meta(account)
+                receipt = meta_client.send(prepared.body, test_code)
+                return Checked(reference=receipt.reference, seen=meta_client.look())
+            case Destination.TIKTOK:
+                receipt = self._tiktok(account).send(prepared.body, test_code)
+                return Checked(reference=receipt.reference)
 
     def _ga4(self, account: Account) -> Ga4Client:
         return Ga4Client(

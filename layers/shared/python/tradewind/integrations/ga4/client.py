@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from tradewind.advertising import Receipt
+from tradewind.advertising import Checked, Receipt
 from tradewind.errors import InvalidPayloadError, MisconfiguredError, ProviderUnavailableError
-from tradewind.integrations.transport import Transport
+from tradewind.integrations.transport import Answer, Transport
 
 PROVIDER = "ga4"
 LARGEST_BODY = 130_000
@@ -27,6 +27,7 @@ class Ga4Client:
     def __init__(self, base_url: str, transport: Transport, measurement_id: str, api_secret: str) -> None:
         query = urlencode({"measurement_id": measurement_id, "api_secret": api_secret})
         self._url = f"{base_url.rstrip('/')}/mp/collect?{query}"
+        self._debug_url = f"{base_url.rstrip('/')}/debug/mp/collect?{query}"
         self._transport = transport
 
     def send(self, body: Mapping[str, Any]) -> Receipt:
@@ -34,9 +35,24 @@ class Ga4Client:
         size = len(json.dumps(body))
         if size > LARGEST_BODY:
             raise InvalidPayloadError("event", f"has {size} bytes", f"GA4 takes {LARGEST_BODY}")
-        answer = self._transport.post_json(PROVIDER, self._url, body)
+        answer = self._post(self._url, body)
+        return Receipt(answer.status)
+
+    def check(self, body: Mapping[str, Any]) -> Checked:
+        """What Google objects to; it counts nothing, and does not look at the secret."""
+        answer = self._post(self._debug_url, body)
+        try:
+            messages = json.loads(answer.body)["validationMessages"]
+            faults = [f"{each['validationCode']}: {each['description']}"[:300] for each in messages]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProviderUnavailableError(PROVIDER, "answered without validationMessages") from error
+        return Checked(tuple(faults))
+
+    def _post(self, url: str, body: Mapping[str, Any]) -> Answer:
+        """An answer of success. Raises the error that another means."""
+        answer = self._transport.post_json(PROVIDER, url, body)
         if answer.status in _SUCCESS:
-            return Receipt(answer.status)
+            return answer
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.REQUEST_TIMEOUT:
             raise ProviderUnavailableError(PROVIDER, f"answered {answer.status}", outcome_unknown=True)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:

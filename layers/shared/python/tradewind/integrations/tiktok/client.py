@@ -20,13 +20,14 @@ class TikTokEventsClient:
         self._pixel_id = pixel_id
         self._headers = {"Access-Token": token}
 
-    def send(self, event: Mapping[str, Any]) -> Receipt:
+    def send(self, event: Mapping[str, Any], test_code: str | None = None) -> Receipt:
         """Send one event. A partial success names those that failed: where ours is among them, it is refused."""
         body: dict[str, Any] = {
             "event_source": "web",
             "event_source_id": self._pixel_id,
             "data": [event],
         }
+        body |= {"test_event_code": test_code} if test_code else {}
         answer = self._transport.post_json(PROVIDER, self._url, body, self._headers)
         document = read_answer(answer)
         data = document.get("data")
