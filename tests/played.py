@@ -39,6 +39,9 @@ class Freely:
         self.passing -= 1
         self.costs.append(cost)
 
+    def answered(self) -> None:
+        """Nothing is kept of it."""
+
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         assert 0 <= available <= maximum
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -312,7 +313,7 @@ LONG = timedelta(hours=1)
 
 
 def pass_all(limiter: RateLimiter, window: Window, tries: int) -> int:
-    return sum(not limiter.try_pass(window) for _ in range(tries))
+    return sum(not limiter.try_pass(window, uuid4().hex) for _ in range(tries))
 
 
 def test_window_lets_its_number_pass_and_tells_the_wait_until_the_oldest_leaves(
@@ -320,11 +321,11 @@ def test_window_lets_its_number_pass_and_tells_the_wait_until_the_oldest_leaves(
 ) -> None:
     window = Window(f"rate:{account()}:window", 5, LONG)
     assert pass_all(limiter, window, 20) == 5
-    oldest = int(store.lindex(window.key, -1) or 0)
+    [(_, oldest)] = store.zrange(window.key, 0, 0, withscores=True)
     before = server_time(store)
-    wait = limiter.try_pass(window)
+    wait = limiter.try_pass(window, "next")
     after = server_time(store)
-    leaves = oldest + LONG // timedelta(microseconds=1)
+    leaves = int(oldest) + LONG // timedelta(microseconds=1)
     assert leaves - after <= wait // timedelta(microseconds=1) <= leaves - before
 
 
@@ -334,10 +335,37 @@ def test_each_place_in_a_window_is_free_again_when_its_own_call_leaves(
     window = Window(f"rate:{account()}:window", 5, LONG)
     pass_all(limiter, window, 5)
     gone = server_time(store) - LONG // timedelta(microseconds=1)
-    for place in (-1, -2):
-        store.lset(window.key, place, str(gone))
+    for call in store.zrange(window.key, 0, 1):
+        store.zadd(window.key, {call: gone})
     assert pass_all(limiter, window, 20) == 2
-    assert store.llen(window.key) == 5
+    assert store.zcard(window.key) == 5
+
+
+def test_place_of_an_answered_call_is_held_from_its_answer_on(
+    limiter: RateLimiter, store: RedisCluster
+) -> None:
+    """Three calls set out together; one was long under way: it may have arrived only now."""
+    window = Window(f"rate:{account()}:window", 3, LONG)
+    early, late, _ = (limiter.pass_window(window) for _ in range(3))
+    length = LONG // timedelta(microseconds=1)
+    for call in (early, late):
+        store.zadd(window.key, {call: server_time(store) - length + 1_000_000_000})
+    limiter.answered(window, late)
+    wait = limiter.try_pass(window, "next")
+    assert timedelta(seconds=990) < wait <= timedelta(seconds=1000)
+    store.zrem(window.key, early)
+    assert not limiter.try_pass(window, "next")
+    assert limiter.try_pass(window, "fourth") > timedelta(minutes=59)
+
+
+def test_answer_that_comes_after_its_place_was_given_away_takes_one_again(
+    limiter: RateLimiter, store: RedisCluster
+) -> None:
+    window = Window(f"rate:{account()}:window", 2, LONG)
+    slow = limiter.pass_window(window)
+    store.zrem(window.key, slow)
+    limiter.answered(window, slow)
+    assert pass_all(limiter, window, 5) == 1
 
 
 def test_window_never_lets_more_pass_to_many_at_once(limiter: RateLimiter) -> None:
@@ -395,6 +423,7 @@ def test_window_without_valkey_is_open_or_closed_as_it_is_told() -> None:
             raise RedisError("gone")
 
     window = Window("rate:{x}:window", 1, LONG)
-    assert not RateLimiter(Gone()).try_pass(window, fail_open=True)
+    assert not RateLimiter(Gone()).try_pass(window, "a", fail_open=True)
+    RateLimiter(Gone()).answered(window, "a")
     with pytest.raises(RateLimitedError):
-        RateLimiter(Gone()).try_pass(window)
+        RateLimiter(Gone()).try_pass(window, "a")

@@ -140,6 +140,9 @@ class Bucket:
     def acquire(self, cost: int) -> None:
         assert cost > 0
 
+    def answered(self) -> None:
+        """Nothing is kept of it."""
+
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         self.reported.append((available, maximum, restore_per_second))
 

@@ -23,6 +23,9 @@ class Free:
     def acquire(self, cost: int) -> None:
         assert cost > 0
 
+    def answered(self) -> None:
+        """Nothing is kept of it."""
+
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         assert available <= maximum
         assert restore_per_second > 0

@@ -33,6 +33,9 @@ class Free:
     def acquire(self, cost: int) -> None:
         self.operations.append(cost)
 
+    def answered(self) -> None:
+        """Nothing is kept of it."""
+
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         assert 0 <= available <= maximum
         assert restore_per_second == 2000.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, Protocol
+from uuid import uuid4
 
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
@@ -24,6 +25,7 @@ from tradewind.errors import RateLimitedError
 LONGEST_SLEEP = timedelta(milliseconds=1100)
 """A second and a little: a place in a tenant's second (1.05 s) is waited for, also by who has just used it up."""
 _UNREACHABLE_WAIT = timedelta(seconds=5)
+_MICROSECOND = timedelta(microseconds=1)
 UNREACHABLE = (RedisError, RedisClusterException)
 """What the client raises where Valkey does not answer; the second, for a whole cluster, is no RedisError."""
 
@@ -61,20 +63,27 @@ end
 return {0}
 """
 
-# KEYS: window. ARGV: most calls in it, its length in microseconds. Answers 0 when the call may pass, else the wait.
-# The list holds the instants of the latest calls, as many as may pass: the oldest of them decides.
+# KEYS: window. ARGV: most calls in it, its length in microseconds, the call. Answers 0 when the call may pass, else
+# the wait. The set holds the calls of the last length with their instants: when it is full, the oldest decides.
 THROUGH = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local most, length = tonumber(ARGV[1]), tonumber(ARGV[2])
-if redis.call('LLEN', KEYS[1]) >= most then
-  local left = tonumber(redis.call('LINDEX', KEYS[1], -1)) + length - now
-  if left > 0 then return left end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - length))
+if redis.call('ZCARD', KEYS[1]) >= most then
+  return tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]) + length - now
 end
-redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[3])
 redis.call('PEXPIRE', KEYS[1], math.ceil(length / 1000))
 return 0
+"""
+
+# KEYS: window. ARGV: its length in microseconds, the call. The call's instant is now: it reached the provider by now.
+ANSWERED = """
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[2])
+redis.call('PEXPIRE', KEYS[1], math.ceil(tonumber(ARGV[1]) / 1000))
+return 1
 """
 
 # KEYS: bucket. ARGV: level, capacity, refill as the provider reports them after a call.
@@ -100,7 +109,11 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most ``most`` calls in any stretch of ``length``, wherever it begins; a bucket lets twice as many pass."""
+    """At most ``most`` calls in any stretch of ``length``, wherever it begins; a bucket lets twice as many pass.
+
+    That holds where the calls set out. Whoever also tells when each was answered has it hold where they arrive, however
+    long each was under way: a call arrives before its answer, and the next in its place sets out a length after that.
+    """
 
     key: str
     most: int
@@ -130,9 +143,18 @@ class RateLimiter:
         self._wait_for(attempt)
         reached(Point.LIMIT_TAKEN)
 
-    def pass_window(self, window: Window, *, fail_open: bool = False) -> None:
-        """Wait for a place in the window. Sleeps for a short wait; raises RateLimitedError for a longer one."""
-        self._wait_for(lambda: (self.try_pass(window, fail_open=fail_open), window.key))
+    def pass_window(self, window: Window, *, fail_open: bool = False) -> str:
+        """Wait for a place in the window and name it. Sleeps for a short wait; raises RateLimitedError for a longer."""
+        call = uuid4().hex
+        self._wait_for(lambda: (self.try_pass(window, call, fail_open=fail_open), window.key))
+        return call
+
+    def answered(self, window: Window, call: str) -> None:
+        """Hold the call's place for the window's length from now on. A failure is no matter: it is held already."""
+        try:
+            self._store.eval(ANSWERED, 1, window.key, window.length // _MICROSECOND, call)
+        except UNREACHABLE:
+            return
 
     def _wait_for(self, attempt: Callable[[], tuple[timedelta, str]]) -> None:
         """Try until there is no wait; ``attempt`` tells it, and whose it is."""
@@ -146,11 +168,12 @@ class RateLimiter:
             slept += wait
             self._sleep(wait.total_seconds())
 
-    def try_pass(self, window: Window, *, fail_open: bool = False) -> timedelta:
+    def try_pass(self, window: Window, call: str, *, fail_open: bool = False) -> timedelta:
         """One try: zero where the call may pass, else the wait until there is a place."""
-        micros = window.length // timedelta(microseconds=1)
+        length = window.length // _MICROSECOND
         try:
-            return timedelta(microseconds=int(self._store.eval(THROUGH, 1, window.key, window.most, micros)))
+            wait = self._store.eval(THROUGH, 1, window.key, window.most, length, call)
+            return timedelta(microseconds=int(wait))
         except UNREACHABLE as error:
             if fail_open:
                 return timedelta()

@@ -18,6 +18,9 @@ class CostLimiter(Protocol):
     def acquire(self, cost: int) -> None:
         """Take ``cost`` points or raise RateLimitedError."""
 
+    def answered(self) -> None:
+        """Learn that the call taken for last has ended, well or not."""
+
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         """Learn the bucket as Shopify sees it after a call."""
 
@@ -54,7 +57,6 @@ class AdminApi:
     def call(self, operation: Operation, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         """One operation under the shop's limit; a refused token is renewed once."""
         token = self._tokens.access_token()
-        self._limiter.acquire(operation.cost)
         answer = self._post(operation, variables, token)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             answer = self._post(operation, variables, self._tokens.refresh(token))
@@ -70,4 +72,8 @@ class AdminApi:
                 f"{self.shop}: the stored access token is no token; store it again"
             )
         body = {"query": operation.text, "variables": variables, "operationName": operation.name}
-        return self.transport.post_json(PROVIDER, self._url, body, {"X-Shopify-Access-Token": token})
+        self._limiter.acquire(operation.cost)
+        try:
+            return self.transport.post_json(PROVIDER, self._url, body, {"X-Shopify-Access-Token": token})
+        finally:
+            self._limiter.answered()

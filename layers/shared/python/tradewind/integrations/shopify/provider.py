@@ -28,7 +28,7 @@ from tradewind.tenancy.tenant import Tenant
 _FIRST_CAPACITY, _FIRST_REFILL = 1000, 100.0
 """A standard shop's bucket, until the shop's own answer says otherwise."""
 SECOND = timedelta(milliseconds=1050)
-"""A second at the provider's end: calls that are a second apart here may arrive a little closer there."""
+"""A second at the provider's end, with a little for a call whose answer is not known: its sender died."""
 _RENEW_BEFORE = timedelta(seconds=60)
 _TOKEN_LIFE_IN_PROCESS = timedelta(seconds=60)
 _LOCK_MS = 10_000
@@ -91,12 +91,17 @@ class ShopLimiter:
         rate = int(tenant.settings.get("requests_per_second", requests_per_second))
         self._overall = Window(f"rate:{{tenant:{tenant.id}}}:window", rate, SECOND)
         self._points = f"rate:{{shopify:{tenant.app}:{tenant.shop_domain}}}:points"
+        self._call = ""
 
     def acquire(self, cost: int) -> None:
         """Take ``cost`` points and one request. Raises RateLimitedError for a wait of more than a second."""
         self._settle()
         self._limiter.take([Bucket(self._points, _FIRST_CAPACITY, _FIRST_REFILL, cost)])
-        self._limiter.pass_window(self._overall, fail_open=True)
+        self._call = self._limiter.pass_window(self._overall, fail_open=True)
+
+    def answered(self) -> None:
+        """The call has ended: its second begins here, for no one knows when it arrived."""
+        self._limiter.answered(self._overall, self._call)
 
     def report(self, available: float, maximum: float, restore_per_second: float) -> None:
         self._limiter.report(self._points, available, maximum, restore_per_second)
