@@ -33,6 +33,7 @@ LAYER_MARK = "tradewind-layer.json"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 BOOTSTRAP = """#!/bin/sh
+if [ -n "$TRADEWIND_PRELOADER" ]; then exec "$TRADEWIND_PYTHON" -I -S "$TRADEWIND_WARM_START" "$_HANDLER"; fi
 if [ -n "$TRADEWIND_RUNTIME_CLIENT" ]; then exec "$TRADEWIND_PYTHON" -P "$TRADEWIND_RUNTIME_CLIENT" "$_HANDLER"; fi
 exec "$TRADEWIND_PYTHON" -m awslambdaric "$_HANDLER"
 """

@@ -8,10 +8,11 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -25,6 +26,7 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 READY_TIMEOUT_S = 30.0
 LAUNCHER = Path(__file__).with_name("ministack_launcher.py")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 # What every AWS client of the local cloud is given. The keys are those of no account, and the files that
 # could name a real one are not read.
@@ -77,11 +79,13 @@ def start_ministack(
     *,
     authorize: bool = False,
     keep_state: bool = False,
+    functions: Mapping[str, str] = NOTHING,
 ) -> MiniStack:
     """Start an empty emulator; without `keep_state` it keeps nothing beyond its process but scratch files in `folder`.
 
     With `authorize` every call is checked against the IAM policies of the caller's role. Functions inherit
-    the emulator's environment, so it is given nothing but what a function on AWS would have too.
+    the emulator's environment, so it is given nothing but what a function on AWS would have too; and ``functions``,
+    which says how they are started.
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -98,6 +102,7 @@ def start_ministack(
         AUTH=str(authorize).lower(),
         PERSIST_STATE=str(int(keep_state)),
         S3_PERSIST=str(int(keep_state)),
+        **functions,
     )
     # -P: this folder must not be searched for modules, its names being those of installed packages.
     command = [str(paths.EMULATOR.python), "-P", str(LAUNCHER)]

@@ -15,6 +15,7 @@ from infra.local.deployment import Addresses
 from infra.local.ministack import ACCOUNT, REGION, MiniStack, start_ministack
 from infra.local.ports import HOST, choose_port
 from infra.local.postgres import Access, PostgresServer, start_postgres
+from infra.local.preloading import Preloading
 from infra.local.processes import Launcher, Process, StopAskedError
 from infra.local.progress import Listener, Step, StepState
 from infra.local.state import State
@@ -59,6 +60,7 @@ class Startup:
     processes: dict[str, Process] = field(default_factory=dict)
     ready: dict[str, Callable[[], bool]] = field(default_factory=dict)
     trial: Mapping[str, str] | None = None
+    preloading: Preloading = field(default_factory=Preloading)
 
     def run(self) -> State:
         """Start everything; returns when the app is deployed and its schema migrated.
@@ -66,7 +68,7 @@ class Startup:
         Raises what the first failing step raises, after every other step has ended; the programs that were
         ready then still run.
         """
-        with ThreadPoolExecutor(max_workers=8) as pool:
+        with ThreadPoolExecutor(max_workers=9) as pool:
             emulator = pool.submit(self._step, "AWS emulator", self._emulator)
             steps: list[Future[Any]] = [
                 emulator,
@@ -76,6 +78,8 @@ class Startup:
                 pool.submit(self._bootstrap_when_ready, emulator),
                 pool.submit(self._step, "console", self._console),
             ]
+            if self.preloading.is_possible():
+                steps.append(pool.submit(self._step, "preloader", self._preloader))
             if sandbox_exists():
                 steps.append(pool.submit(self._step, "provider sandbox", self._sandbox))
             self._gather(steps)
@@ -110,9 +114,16 @@ class Startup:
             self.launcher,
             authorize=self.authorize,
             keep_state=self.trial is not None,
+            functions=self.preloading.environment(),
         )
         self._note("ministack", server.process, server.is_ready)
         return server
+
+    def _preloader(self) -> Process:
+        folder, log = paths.CLOUD / "preloader", paths.LOGS / "preloader.log"
+        process = self.preloading.start(folder, log, self.launcher)
+        self._note("preloader", process, self.preloading.is_ready)
+        return process
 
     def _postgres(self) -> PostgresServer:
         folder, log = paths.CLOUD / "postgres", paths.LOGS / "postgres.log"
