@@ -16,7 +16,8 @@ CREATE TEMPORARY TABLE bulk_lines (line jsonb NOT NULL) ON COMMIT DROP;
 COPY bulk_lines (line) FROM STDIN (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02');
 
 -- load_products --
--- As save_products of product_sync, from staged lines; rows that are the same are not written.
+-- As save_products of product_sync, from staged lines; rows that are the same are not written. In the key's order, like all
+-- that follow: parts that are loaded side by side never wait for each other in a circle, and an index is filled page by page.
 INSERT INTO products AS p (
     shopify_product_id, title, handle, status, vendor, product_type, tags, description_html, seo_title, seo_description,
     options, currency, min_price_cents, max_price_cents, inventory_quantity, variants_count, published_at,
@@ -32,6 +33,7 @@ FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
     id text, title text, handle text, status text, vendor text, "productType" text, tags text[], "descriptionHtml" text,
     "createdAt" timestamptz, "updatedAt" timestamptz, "publishedAt" timestamptz, "totalInventory" integer, seo jsonb,
     options jsonb, "priceRangeV2" jsonb, "variantsCount" jsonb)
+ORDER BY 1
 ON CONFLICT (tenant_id, shopify_product_id) DO UPDATE SET
     title = excluded.title, handle = excluded.handle, status = excluded.status, vendor = excluded.vendor,
     product_type = excluded.product_type, tags = excluded.tags, description_html = excluded.description_html,
@@ -57,7 +59,8 @@ FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
     id text, "__parentId" text, title text, position integer, price numeric, "compareAtPrice" numeric, sku text,
     barcode text, "selectedOptions" jsonb, "inventoryItem" jsonb, "inventoryQuantity" integer, "inventoryPolicy" text,
     taxable boolean, "updatedAt" timestamptz)
-WHERE b.line ->> 'id' LIKE 'gid://shopify/ProductVariant/%%'
+WHERE r.id LIKE 'gid://shopify/ProductVariant/%%'
+ORDER BY 1
 ON CONFLICT (tenant_id, shopify_variant_id) DO UPDATE SET
     shopify_product_id = excluded.shopify_product_id, title = excluded.title, position = excluded.position,
     price_cents = excluded.price_cents, compare_at_price_cents = excluded.compare_at_price_cents, sku = excluded.sku,
@@ -75,6 +78,7 @@ SELECT substr(b.line ->> '__parentId', 23)::bigint, substr(b.line ->> 'id', 26):
        row_number() OVER (PARTITION BY b.line ->> '__parentId'), b.line #>> '{image,url}', nullif(b.line ->> 'alt', '')
 FROM bulk_lines b
 WHERE b.line ->> 'id' LIKE 'gid://shopify/MediaImage/%%' AND b.line #>> '{image,url}' IS NOT NULL
+ORDER BY 1, 2
 ON CONFLICT (tenant_id, shopify_product_id, shopify_media_id) DO UPDATE SET url = excluded.url, alt = excluded.alt
 WHERE (i.url, i.alt) IS DISTINCT FROM (excluded.url, excluded.alt);
 
@@ -95,6 +99,7 @@ FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
     id text, "firstName" text, "lastName" text, locale text, state text, "verifiedEmail" boolean, "numberOfOrders" text,
     tags text[], "createdAt" timestamptz, "updatedAt" timestamptz, "amountSpent" jsonb, "defaultEmailAddress" jsonb,
     "defaultPhoneNumber" jsonb, "defaultAddress" jsonb)
+ORDER BY 1
 ON CONFLICT (tenant_id, shopify_customer_id) DO UPDATE SET
     email = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.email ELSE c.email END,
     first_name = CASE WHEN excluded.source_updated_at >= c.source_updated_at THEN excluded.first_name ELSE c.first_name END,
@@ -119,6 +124,7 @@ SELECT substr(r."__parentId", 24)::bigint, substr(split_part(r.id, '?', 1), 30):
 FROM bulk_lines b CROSS JOIN LATERAL jsonb_to_record(b.line) AS r (
     id text, "__parentId" text, "firstName" text, "lastName" text, company text, address1 text, address2 text, city text,
     "provinceCode" text, "countryCodeV2" text, zip text, phone text)
+ORDER BY 1, 2
 ON CONFLICT (tenant_id, shopify_customer_id, shopify_address_id) DO UPDATE SET
     first_name = excluded.first_name, last_name = excluded.last_name, company = excluded.company,
     address1 = excluded.address1, address2 = excluded.address2, city = excluded.city,

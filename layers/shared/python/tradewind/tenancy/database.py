@@ -224,6 +224,10 @@ class Session:
             raise
         self._held = True
 
+    def another(self) -> Session:
+        """A session of its own over the same connections."""
+        return Session(self._connections)
+
     def settle(self) -> None:
         """Commit what is held back."""
         if self._held:
@@ -291,6 +295,18 @@ class TenantDb:
         """A transaction bound to the tenant. See ``Session`` for when it commits."""
         with self._session.transaction(self._tenant_id) as transaction:
             yield transaction
+
+    @contextmanager
+    def aside(self) -> Iterator[TenantDb]:
+        """The same tenant over another connection, for work side by side: usable by another thread. What the block has
+        done is committed at its end, by itself.
+        """
+        session = self._session.another()
+        try:
+            yield TenantDb(session, self._tenant_id)
+            session.settle()
+        finally:
+            session.close()
 
 
 class PlatformDb:
