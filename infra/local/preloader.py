@@ -2,8 +2,8 @@
 
 A function that starts is half a second of imports. On AWS each has a core of its own for them; here some hundred
 functions share the laptop's, above all when the emulator comes back and all start at once. So a function's process is
-a fork of this one: what is imported is there, and its memory is shared. The function's own code and the kernel are
-imported by each process, in its own environment, as ever.
+a fork of this one: what is imported is there, and its memory is shared. That is the packages and the kernel, which
+reads nothing of the environment when it is imported; the function's own code each process imports from its bundle.
 
 Run by path, on Linux alone, with the name of an abstract socket; ``infra/local/warm_start.py`` is who asks. A request
 is the handler, the folder and the variables with a NUL between them, their length in four bytes before, and with the
@@ -16,6 +16,7 @@ import contextlib
 import gc
 import importlib
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -33,6 +34,7 @@ PACKAGES = (
     "awslambdaric",
     "cryptography.hazmat.primitives.ciphers.aead",
     "httpx",
+    "jinja2",
     "numpy",
     "psycopg.types.json",
     "pydantic",
@@ -40,6 +42,7 @@ PACKAGES = (
     "scipy.special",
     "zoneinfo",
 )
+KERNEL = "tradewind"
 HURRY_S = 5.0
 """A request is one write of a process on this machine: it does not come in pieces far apart."""
 CLIENT = "TRADEWIND_RUNTIME_CLIENT"
@@ -168,9 +171,15 @@ def _read(asker: socket.socket) -> tuple[Request, list[int]]:
     return Request.parse(bytes(body)), streams
 
 
+def kernel_modules() -> list[str]:
+    """All of the kernel's modules."""
+    path = importlib.import_module(KERNEL).__path__
+    return [module.name for module in pkgutil.walk_packages(path, f"{KERNEL}.")]
+
+
 def main(name: str) -> NoReturn:
     """Import, then serve at the abstract socket ``name``."""
-    for package in PACKAGES:
+    for package in (*PACKAGES, *kernel_modules()):
         importlib.import_module(package)
     gc.collect()
     gc.freeze()

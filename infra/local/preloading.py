@@ -42,7 +42,8 @@ class Preloading:
     def start(self, folder: Path, log: Path, launcher: Launcher) -> Process:
         """Returns when it listens. Raises ProgramError."""
         command = [str(paths.PYTHON), "-P", str(PROGRAM), self.name]
-        process = launcher.start(Program("preloader", command, log, clean_environment(), folder))
+        environment = clean_environment(PYTHONPATH=str(paths.KERNEL))
+        process = launcher.start(Program("preloader", command, log, environment, folder))
         try:
             process.wait_until(self.is_ready, READY_TIMEOUT_S)
         except BaseException:
