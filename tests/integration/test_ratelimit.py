@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -321,7 +321,7 @@ def test_window_lets_its_number_pass_and_tells_the_wait_until_the_oldest_leaves(
 ) -> None:
     window = Window(f"rate:{account()}:window", 5, LONG)
     assert pass_all(limiter, window, 20) == 5
-    [(_, oldest)] = store.zrange(window.key, 0, 0, withscores=True)
+    [(_, oldest)] = cast("list[tuple[bytes, float]]", store.zrange(window.key, 0, 0, withscores=True))
     before = server_time(store)
     wait = limiter.try_pass(window, "next")
     after = server_time(store)
@@ -335,7 +335,7 @@ def test_each_place_in_a_window_is_free_again_when_its_own_call_leaves(
     window = Window(f"rate:{account()}:window", 5, LONG)
     pass_all(limiter, window, 5)
     gone = server_time(store) - LONG // timedelta(microseconds=1)
-    for call in store.zrange(window.key, 0, 1):
+    for call in cast("list[bytes]", store.zrange(window.key, 0, 1)):
         store.zadd(window.key, {call: gone})
     assert pass_all(limiter, window, 20) == 2
     assert store.zcard(window.key) == 5
