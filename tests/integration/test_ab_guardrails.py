@@ -83,6 +83,10 @@ def test_harm_to_sales_is_found_where_chance_does_not_explain_it(
         ),
         ({"error_visitors": 0}, {"error_visitors": 90}, ["hero bold error_rate critical"], "running"),
         ({"error_visitors": 40}, {"error_visitors": 49}, [], "running"),
+        # 5 points more than the control: not 5 % of the visitors, whoever's fault it is, nor 5 % more errors.
+        ({"error_visitors": 60}, {"error_visitors": 109}, [], "running"),
+        ({"error_visitors": 60}, {"error_visitors": 110}, ["hero bold error_rate critical"], "running"),
+        ({"error_visitors": 110}, {"error_visitors": 60}, [], "running"),
         ({"bounce_visitors": 300}, {"bounce_visitors": 310}, [], "running"),
     ],
 )

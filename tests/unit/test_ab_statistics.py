@@ -11,7 +11,7 @@ import pytest
 
 from commerce.ab_testing.statistics.bayes import Prior, compare
 from commerce.ab_testing.statistics.cuped import History, adjust, coefficient
-from commerce.ab_testing.statistics.frequentist import always_valid, pooled_z, welch
+from commerce.ab_testing.statistics.frequentist import always_valid, pooled_p_value, pooled_z, welch
 from commerce.ab_testing.statistics.multiple import holm
 from commerce.ab_testing.statistics.ratio import Mismatch, judge, sample_ratio_mismatch
 from commerce.ab_testing.statistics.report import analyse
@@ -112,6 +112,18 @@ def test_pooled_z_gives_the_textbook_value() -> None:
     assert z == pytest.approx(2.8343, abs=5e-4)
     assert found.p_value == pytest.approx(math.erfc(z / math.sqrt(2)), rel=1e-12)
     assert found.estimate == pytest.approx(0.175)
+
+
+def test_shares_are_compared_although_no_one_of_the_control_did_it() -> None:
+    """The chi-square of the table 5, 95 and 0, 100 is 200 (5 * 100 - 95 * 0)^2 / (5 * 195 * 100 * 100) = 5.1282."""
+    assert pooled_p_value(proportion(100, 0), proportion(100, 5)) == pytest.approx(0.02354, abs=5e-6)
+
+
+@pytest.mark.parametrize(("control", "variant"), [((0, 0), (9, 1)), ((9, 0), (9, 0)), ((9, 9), (9, 9))])
+def test_shares_of_nobody_and_equal_ones_of_all_tell_nothing(
+    control: tuple[int, int], variant: tuple[int, int]
+) -> None:
+    assert pooled_p_value(proportion(*control), proportion(*variant)) == 1
 
 
 def test_holm_gives_what_r_gives() -> None:

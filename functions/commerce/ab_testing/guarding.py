@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from scipy.special import ndtr
-
 from commerce.ab_testing.model import LEAST_VISITORS, AbTest, Finding, GuardrailRule, Mode, Standing
-from commerce.ab_testing.statistics.frequentist import Verdict, pooled_z, welch
+from commerce.ab_testing.statistics.frequentist import Verdict, pooled_p_value, pooled_z, welch
 from commerce.ab_testing.statistics.ratio import Mismatch, judge, sample_ratio_mismatch
 from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
 
@@ -36,8 +33,8 @@ def sample_of(metric: str, standing: Standing) -> Sample:
 
 
 def evaluate(test: AbTest, standings: Sequence[Standing], rules: Sequence[GuardrailRule]) -> list[Finding]:
-    """Every variant that is beyond a limit, surely so. Thresholds are relative to the control, but for the error rate:
-    that one is the rate itself.
+    """Every variant that is beyond a limit, surely so. Thresholds are changes relative to the control, but for the
+    error rate: a control without errors is the usual one, and what is relative to nothing says nothing.
     """
     by_id = {standing.variant_id: standing for standing in standings}
     control = by_id[test.control.id]
@@ -55,14 +52,13 @@ def evaluate(test: AbTest, standings: Sequence[Standing], rules: Sequence[Guardr
 def _judge(test: AbTest, rule: GuardrailRule, control: Standing, variant: Standing) -> Finding | None:
     ours, theirs = sample_of(rule.metric, control), sample_of(rule.metric, variant)
     if rule.metric == ERRORS:
-        p_value = _above(theirs, rule.threshold)
-        beyond = theirs.mean > rule.threshold
+        change, p_value = theirs.mean - ours.mean, pooled_p_value(ours, theirs)
     else:
         verdict = _compare(rule.metric, ours, theirs)
         if verdict is None or ours.mean == 0:
             return None
         change, p_value = theirs.mean / ours.mean - 1, verdict.p_value
-        beyond = change <= rule.threshold if rule.threshold < 0 else change >= rule.threshold
+    beyond = change <= rule.threshold if rule.threshold < 0 else change >= rule.threshold
     if not beyond or p_value >= SURE:
         return None
     level = "warning" if rule.action == "warn" else "critical"
@@ -81,13 +77,6 @@ def _judge(test: AbTest, rule: GuardrailRule, control: Standing, variant: Standi
 
 def _compare(metric: str, control: Sample, variant: Sample) -> Verdict | None:
     return welch(control, variant) if metric == REVENUE else pooled_z(control, variant)
-
-
-def _above(sample: Sample, level: float) -> float:
-    """The one-sided p-value of a share against a fixed level, by the normal approximation."""
-    if not sample.size or not 0 < level < 1:
-        return 1.0
-    return float(ndtr(-(sample.mean - level) / math.sqrt(level * (1 - level) / sample.size)))
 
 
 def ratio_p_value(test: AbTest, standings: Sequence[Standing]) -> float:

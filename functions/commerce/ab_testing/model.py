@@ -194,7 +194,7 @@ def why_not_yet(test: AbTest, standings: Sequence[Standing], now: datetime) -> s
 
 @dataclass(frozen=True, slots=True)
 class GuardrailRule:
-    """``threshold`` is the relative change against the control that is too much."""
+    """``threshold`` is the relative change against the control that is too much; of the error rate, the rise itself."""
 
     metric: str
     threshold: float

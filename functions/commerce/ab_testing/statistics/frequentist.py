@@ -41,11 +41,21 @@ def pooled_z(control: Sample, variant: Sample, *, confidence: float = 0.95) -> V
     effect = effect_of(control, variant, relative=False)
     if effect is None:
         return None
-    pooled = (control.mean * control.size + variant.mean * variant.size) / effect.visitors
-    error = math.sqrt(pooled * (1 - pooled) * (1 / control.size + 1 / variant.size))
     half = float(ndtri(0.5 + confidence / 2)) * effect.error
-    p_value = 2 * float(ndtr(-abs(effect.estimate) / error))
+    p_value = pooled_p_value(control, variant)
     return Verdict(effect.estimate, p_value, (effect.estimate - half, effect.estimate + half))
+
+
+def pooled_p_value(control: Sample, variant: Sample) -> float:
+    """How likely chance alone parts two shares as far: the two-proportion z test's, which needs no variance of either,
+    so that a control of whom none did it is one to compare with. 1 where nobody came, or all did the same.
+    """
+    visitors = control.size + variant.size
+    pooled = (control.mean * control.size + variant.mean * variant.size) / max(1, visitors)
+    if min(control.size, variant.size) == 0 or not 0 < pooled < 1:
+        return 1.0
+    error = math.sqrt(pooled * (1 - pooled) * (1 / control.size + 1 / variant.size))
+    return 2 * float(ndtr(-abs(variant.mean - control.mean) / error))
 
 
 def always_valid(
