@@ -82,7 +82,12 @@ def main() -> None:
     tenants = [UUID(tenant_id) for tenant_id in about["tenants"]]
     rooms = [
         MailRoom(
-            urls, about["redis_url"], about["sandbox_url"], AheadClock(datetime.now(UTC)), about["limits"]
+            urls,
+            about["redis_url"],
+            about["sandbox_url"],
+            AheadClock(datetime.now(UTC)),
+            about["limits"],
+            shops=True,
         )
         for _ in tenants
     ]

@@ -21,9 +21,14 @@ from tests.integration.harness import local_settings
 from tradewind.aws.client import AwsClient
 from tradewind.clock import FixedClock
 from tradewind.integrations.resend.provider import ResendEmailSender, _kept
+from tradewind.integrations.shopify.admin_api import AdminApi
+from tradewind.integrations.shopify.discounts import ShopifyDiscountCodes
+from tradewind.integrations.shopify.provider import ShopLimiter
+from tradewind.integrations.transport import shared_transport
+from tradewind.ratelimit import RateLimiter, connected
 from tradewind.tasks.message import Message, Source, message_key, read_message
 from tradewind.tasks.registry import REGISTRY
-from tradewind.tasks.scope import Process
+from tradewind.tasks.scope import Process, Scope
 from tradewind.tasks.worker import Done, End, Worker
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
 from tradewind.tenancy.database import Connections, Session
@@ -32,6 +37,16 @@ from tradewind.tenancy.tenant import PLATFORM_TENANT, Tenant
 
 PROCESS, RETRY = "commerce-process-review-email-queue", "commerce-retry-failed-review-emails"
 BASE = "https://tradewind.example.com"
+
+
+class LastingToken:
+    """A shop's token that is never refused."""
+
+    def access_token(self) -> str:
+        return "shpat_mailroom"
+
+    def refresh(self, rejected: str) -> str:
+        raise AssertionError(f"{rejected} was refused")
 
 
 @dataclass
@@ -43,6 +58,8 @@ class MailRoom:
     limits: Mapping[str, str] = field(default_factory=dict)
     queues: FakeQueues = field(default_factory=FakeQueues)
     discounts: FakeDiscountCodes = field(default_factory=FakeDiscountCodes)
+    shops: bool = False
+    """Whether codes are made at the sandbox's shops, under their limits, instead of ``discounts``."""
 
     def __post_init__(self) -> None:
         _kept().clear()
@@ -145,11 +162,25 @@ class MailRoom:
         worker = Worker(REGISTRY.get(task_id), self.process)
         fakes = {
             "email": lambda scope: ResendEmailSender(self.settings, scope.tenant, scope.session, self.vault),
-            "discounts": lambda _: self.discounts,
+            "discounts": self._codes if self.shops else lambda _: self.discounts,
             "links": lambda scope: TenantLinks(scope.tenant, scope.session, self.vault),
         }
         worker._factories.update({name: fake for name, fake in fakes.items() if name in worker._factories})
         return worker
+
+    def _codes(self, scope: Scope) -> ShopifyDiscountCodes:
+        shop = str(scope.tenant.shop_domain)
+        limiter = ShopLimiter(RateLimiter(connected(self.redis_url)), scope.tenant, 10, scope.session.settle)
+        return ShopifyDiscountCodes(
+            AdminApi(
+                shop,
+                base_url=f"{self.sandbox_url}/shopify/{shop}",
+                api_version=self.settings.shopify_api_version,
+                transport=shared_transport(self.settings.provider_timeout).bound_to(scope.session.settle),
+                limiter=limiter,
+                tokens=LastingToken(),
+            )
+        )
 
     def message(
         self, tenant_id: UUID, task_id: str, payload: Mapping[str, Any], cause: str, **about: Any

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -39,6 +40,14 @@ SHARING = 3
 WORKERS, KILLED_AT = 2, (0.25, 0.5)
 """When workers are killed: shares of what there is to send."""
 SUPPRESSED_EACH = 20
+OFFERING = 4
+"""Every such tenant offers a discount, whose code is made at its shop before an e-mail leaves."""
+OFFER = {"enabled": True, "from_sequence": 1, "prefix": "STORM"}
+PERCENT = 15
+"""For an order of 60 dollars."""
+LOOKED_AT = 20
+"""E-mails whose bodies are read: the sandbox keeps the latest alone."""
+SHOP_KINDS = ["429", "500", "reset", "lost_answer", "lost_answer"]
 LIMITS = {"TRADEWIND_PROVIDER_TIMEOUT_S": "4"}
 KINDS = [
     "429",
@@ -55,6 +64,12 @@ KINDS = [
 _ROWS = """
 SELECT tenant_id::text, shopify_order_id AS id, state, error, attempts, message_id, message, batch_id
 FROM review_email_queue
+"""
+
+
+_CODES = """
+SELECT i.tenant_id::text, t.slug, i.shopify_order_id AS id, i.code, i.percent
+FROM review_incentive_codes i JOIN tenants t USING (tenant_id)
 """
 
 
@@ -89,7 +104,8 @@ def lay(room: MailRoom) -> list[UUID]:
     """Tenants with due e-mails; every twentieth recipient has objected."""
     tenants = []
     for number in range(TENANTS):
-        tenant_id = room.add_tenant(f"t-{number:02}", {"review_email": {"max_sequence": 1}})
+        offers = {"review_incentive": OFFER} if number % OFFERING == 0 else {}
+        tenant_id = room.add_tenant(f"t-{number:02}", {"review_email": {"max_sequence": 1}, **offers})
         if number >= SHARING:
             room.give_account(tenant_id, api_key=f"re_own{number:02}")
         room.queue(tenant_id, range(1, ROWS + 1))
@@ -168,6 +184,39 @@ def check_states(room: MailRoom, skipped: int) -> None:
     print(f"\n{len(rows):,} e-mails of {TENANTS} tenants: {dict(states)}")
 
 
+def check_codes(room: MailRoom, sent: list[dict[str, Any]]) -> None:
+    """An order that is offered a discount has one code, and that code is good at its shop when the e-mail leaves."""
+    rows = room.query(_CODES)
+    offering = range(0, TENANTS, OFFERING)
+    assert {row["slug"] for row in rows} == {f"t-{number:02}" for number in offering}
+    assert {row["percent"] for row in rows} == {PERCENT}
+    made = {
+        slug: room.control("GET", f"shopify/{slug}.myshopify.com/discounts")["discounts"]
+        for slug in {row["slug"] for row in rows}
+    }
+    codes = {(row["tenant_id"], row["id"]): row for row in rows}
+    known = {(row["slug"], row["code"]) for row in rows}
+    assert {(slug, code) for slug, codes_of in made.items() for code in codes_of} <= known
+    values = {
+        each["customerGets"]["value"]["percentage"]
+        for codes_of in made.values()
+        for each in codes_of.values()
+    }
+    assert values == {PERCENT / 100}
+    told = {each["id"]: codes.get((each["tags"]["tenant"], int(each["tags"]["order"]))) for each in sent}
+    assert {each["id"] for each in sent if f"{PERCENT}% off" in each["subject"]} == {
+        email_id for email_id, row in told.items() if row is not None
+    }
+    offers = [(email_id, row) for email_id, row in told.items() if row is not None]
+    assert {(row["slug"], row["code"]) for _, row in offers} <= {
+        (slug, code) for slug, codes_of in made.items() for code in codes_of
+    }
+    for email_id, row in offers[-LOOKED_AT:]:
+        body = room.control("GET", f"resend/emails/{email_id}")
+        assert set(re.findall(r"STORM-[A-Z0-9]+", body["text"] + body["html"])) == {row["code"]}
+    print(f"{len(offers):,} of {len(sent):,} e-mails offered a discount, {len(rows):,} codes")
+
+
 def check_pace(room: MailRoom, calls: list[dict[str, Any]]) -> None:
     """No account has more calls in any second than its limit, refused and failed ones included."""
     accounts: dict[str, list[datetime]] = {}
@@ -189,14 +238,19 @@ def test_every_row_ends_in_one_state_and_nobody_is_written_to_twice(room: MailRo
     tenants = [str(each) for each in lay(room)]
     skipped = TENANTS * (ROWS // SUPPRESSED_EACH)
     room.control("POST", "faults", {"provider": "resend", "rate": FAULTS, "kinds": KINDS, "seed": 7})
+    room.control("POST", "faults", {"provider": "shopify", "rate": FAULTS, "kinds": SHOP_KINDS, "seed": 7})
     kill_at = [int(share * (TENANTS * ROWS - skipped)) for share in KILLED_AT]
     begun = time.monotonic()
     play(room, tenants, kill_at)
     seconds = time.monotonic() - begun
-    calls = [call for call in all_calls(room) if call["provider"] == "resend"]
+    all_made = all_calls(room)
+    calls = [call for call in all_made if call["provider"] == "resend"]
     faults = Counter(call["fault"] for call in calls if call["fault"])
     check_states(room, skipped)
+    check_codes(room, room.sent())
     check_pace(room, calls)
     print(f"{seconds:.0f} s, {len(KILLED_AT)} workers killed, faults {dict(faults)}")
     assert kill_at == []
     assert {"429", "500", "lost_answer"} <= set(faults)
+    at_shops = Counter(call["fault"] for call in all_made if call["provider"] == "shopify" and call["fault"])
+    assert set(SHOP_KINDS) <= set(at_shops)
