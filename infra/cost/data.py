@@ -55,10 +55,12 @@ class Work(_Frozen):
     provider_calls: Decimal = Decimal(0)
     aws_calls: Decimal = Decimal(0)
     log_bytes: Decimal
+    times_an_order: Decimal = Decimal(0)
+    """How often an order causes it, where that is not known from its webhooks: of what events start."""
 
 
 class Measured(_Frozen):
-    """``work`` by ``function@source``; source is webhook, workflow or schedule."""
+    """``work`` by ``function@source``; source is webhook, workflow, event, schedule or page."""
 
     measured_on: str
     method: str
@@ -68,8 +70,14 @@ class Measured(_Frozen):
         """Raises CostDataError."""
         key = f"{function}@{source}"
         if key not in self.work:
-            raise CostDataError(f"measured.json has no {key!r}: measure it and add it")
+            raise CostDataError(
+                f"measured.json has no {key!r}: renew it by `make bench ONLY=work MEASURED=1`"
+            )
         return self.work[key]
+
+    def started_by(self, source: str) -> list[str]:
+        """The functions that were measured for this source."""
+        return [key.partition("@")[0] for key in self.work if key.endswith(f"@{source}")]
 
 
 class Traffic(_Frozen):

@@ -22,7 +22,7 @@ GB = Decimal(2**30)
 KB_A_GB = Decimal(2**20)
 SQS_CHUNK_KB = Decimal(64)
 EXPRESS_STEP_MS = Decimal(100)
-RECEIVER = "ingress-receiver"
+RECEIVER, RELAY = "ingress-receiver", "ingress-relay"
 
 
 class Section(StrEnum):
@@ -30,6 +30,7 @@ class Section(StrEnum):
 
     ORDERS = "per million orders"
     ORDERS_NETWORK = "per million orders: network"
+    PAGES = "per million requests of storefronts' pages at each door, ten touches or events in one"
     IDLE = "per idle month"
     IDLE_NETWORK = "per idle month: network"
     IDLE_DATABASE = "per idle month: database and cache"
@@ -55,6 +56,8 @@ class Paths:
     tasks: Mapping[str, tuple[str, ...]]
     steps: Mapping[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
     each_tenant: frozenset[str] = frozenset()
+    only_due: frozenset[str] = frozenset()
+    """Those of them that run for the tenants alone that have something to do: none, where nothing happens."""
 
     @classmethod
     def of(cls, registry: Registry, provider: str) -> Paths:
@@ -65,6 +68,7 @@ class Paths:
                 for workflow in registry.workflows
             },
             each_tenant=frozenset(task.id for task in registry if task.each_tenant),
+            only_due=frozenset(task.id for task in registry if any(clock.only_due for clock in task.crons)),
         )
 
 
@@ -91,7 +95,7 @@ class Estimate:
 
     def lines(self, tenants: int) -> list[Line]:
         """An order's lines for a million, and a month without an order for this many tenants."""
-        return [*self._order_lines(), *self._idle_lines(Decimal(tenants))]
+        return [*self._order_lines(), *self._page_lines(), *self._idle_lines(Decimal(tenants))]
 
     def milliseconds(self, call: Call) -> Decimal:
         """What Lambda bills for one invocation, starts included, in whole milliseconds."""
@@ -115,7 +119,15 @@ class Estimate:
             calls += [
                 Call(step.function, step.source, step.times * times * again) for step in self._chain(task)
             ]
-        return calls
+        return [*calls, *self._events()]
+
+    def _events(self) -> list[Call]:
+        """What the order's own events start: of the deployed functions, as often as it was measured."""
+        return [
+            Call(function, "event", self._measured.of(function, "event").times_an_order)
+            for function in self._measured.started_by("event")
+            if function in self._inventory.memory_mb
+        ]
 
     def _deliveries(self) -> dict[str, Decimal]:
         """Messages per order by task. Raises KeyError where no task takes a topic of the traffic."""
@@ -146,11 +158,13 @@ class Estimate:
         price = self._prices.rate(rate)
         return Line(section, name, quantity, price.unit, price.of(quantity))
 
-    def _lambda(self, section: Section, calls: Iterable[Call], scale: Decimal) -> Iterator[Line]:
+    def _lambda(
+        self, section: Section, calls: Iterable[Call], scale: Decimal, of: str = ""
+    ) -> Iterator[Line]:
         """Requests in one line, GB-seconds in one a function and source."""
         known = list(calls)
         times = sum((call.times for call in known), Decimal(0)) * scale
-        yield self._line(section, "Lambda requests", "lambda_request", times)
+        yield self._line(section, f"Lambda requests{of}", "lambda_request", times)
         for call in known:
             gb = self._inventory.memory_mb[call.function] / 1024
             seconds = call.times * scale * self.milliseconds(call) / 1000
@@ -175,7 +189,8 @@ class Estimate:
     def _order_lines(self) -> Iterator[Line]:
         traffic, calls = self._traffic, self.order_calls()
         section, webhooks = Section.ORDERS, sum(traffic.webhooks.values(), Decimal(0))
-        messages = sum(self._deliveries().values(), Decimal(0))
+        told = sum((call.times for call in self._events() if call.function != RELAY), Decimal(0))
+        messages = sum(self._deliveries().values(), told)
         invocations = sum((call.times for call in calls), Decimal(0))
         yield self._line(section, "API Gateway HTTP API requests", "http_api_request", webhooks * MILLION)
         yield from self._lambda(section, calls, MILLION)
@@ -213,6 +228,17 @@ class Estimate:
             name = f"Step Functions Express duration ({billed} ms)"
             yield self._line(Section.ORDERS, name, "express_gb_second", runs * memory * billed / 1000)
 
+    def _page_lines(self) -> Iterator[Line]:
+        """Each door for itself: a page's request is kept by one statement and starts nothing at once."""
+        for function in self._measured.started_by("page"):
+            if function in self._inventory.memory_mb:
+                call, door = Call(function, "page", Decimal(1)), function.removeprefix("ingress-")
+                yield self._line(Section.PAGES, f"API Gateway, {door}", "http_api_request", MILLION)
+                yield from self._lambda(Section.PAGES, [call], MILLION, f", {door}")
+                logs = self._lambda_log_bytes([call])
+                logs += self._traffic.access_log_bytes * self._inventory.access_logs
+                yield self._line(Section.PAGES, f"Logs, {door}", "log_gb", logs * MILLION / GB)
+
     def _order_network(self, calls: Iterable[Call], messages: Decimal) -> Iterator[Line]:
         traffic, section = self._traffic, Section.ORDERS_NETWORK
         asked = (call.times * self._measured.of(call.function, call.source).provider_calls for call in calls)
@@ -232,9 +258,15 @@ class Estimate:
         for clock in self._inventory.clocks:
             calls[clock.function] = calls.get(clock.function, Decimal(0)) + clock.runs
             if clock.task is not None:
-                runs = clock.runs * (tenants if clock.task in self._paths.each_tenant else 1)
+                runs = clock.runs * self._runs(clock.task, tenants)
                 calls[clock.task] = calls.get(clock.task, Decimal(0)) + runs
         return [Call(function, "schedule", times) for function, times in calls.items()]
+
+    def _runs(self, task: str, tenants: Decimal) -> Decimal:
+        """How often one slot of its clock runs a task."""
+        if task in self._paths.only_due:
+            return Decimal(0)
+        return tenants if task in self._paths.each_tenant else Decimal(1)
 
     def _idle_lines(self, tenants: Decimal) -> Iterator[Line]:
         inventory, section, calls = self._inventory, Section.IDLE, self._scheduled(tenants)

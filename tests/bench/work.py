@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,11 +26,13 @@ from infra.local.postgres import DatabaseUrls
 from ingress.fan_out import FanOut
 from ingress.manifest import load_manifest
 from ingress.relay import Relay
+from tests.bench import doors
 from tests.bench.kernel import quietly
 from tests.fakes import FakeMachines, FakeQueues, a_fulfillment, an_order, body_of
 from tests.integration.door import Door
 from tests.integration.harness import Context, House
 from tests.integration.headquarters import Headquarters
+from tradewind.aws.queues import Entry
 from tradewind.ports import ShopifyOrder, ShopifyVisit
 from tradewind.tasks.message import Source
 from tradewind.tasks.registry import REGISTRY
@@ -38,13 +41,18 @@ from tradewind.tasks.runtime import Runtime
 ORDERS = 60
 MEASURED = Path("infra/cost/measured.json")
 METHOD = (
-    "`make bench`: means over {orders} orders' lives (schedules: {schedules} runs) of the real handlers over the "
-    "kernel on PostgreSQL 18 and one core, with recorded queues and a shop that answers at once. Each order has a "
+    "`make bench`: means over {orders} orders' lives (the fan-out: {schedules} runs; a schedule's task: {idle} for a "
+    "tenant with nothing to do; pages' doors: {requests} requests of ten) of the real handlers over the kernel on "
+    "PostgreSQL 18 and one core, with recorded queues and a shop that answers at once. Each order has a "
     "customer of its own, three earlier touches and a creator's code. Calls to providers and AWS are counted here "
     "and priced by their times in traffic.json. Processor time is scaled to the share of a core that the function's "
     "memory buys."
 )
-SCHEDULES = 24
+SCHEDULES, IDLE, REQUESTS = 24, 5, 200
+SWEEP = "commerce-order-reconciliation"
+
+
+_TOLD = "SELECT FROM webhook_inbox WHERE provider = 'tradewind' AND state = 'unrouted' LIMIT 1"
 
 
 @dataclass(slots=True)
@@ -90,17 +98,29 @@ class Shop:
 
     urls: DatabaseUrls
     seen: dict[str, Work] = field(default_factory=lambda: defaultdict(Work))
+    door: Door = field(init=False)
 
     def __post_init__(self) -> None:
         self.door = Door(self.urls)
-        self.house = House(self.urls, self.door.settings, self.door.tenants["acme"])
+        self.enter("acme")
+
+    def enter(self, tenant: str) -> None:
+        """Work for another tenant from now on, seen apart."""
+        self.seen = defaultdict(Work)
+        self.manifest = load_manifest()
+        self.house = House(self.urls, self.door.settings, self.door.tenants[tenant])
+        self.hq = Headquarters(self.house)
         self.machines = FakeMachines(lambda payload: {})
+
+    def close(self) -> None:
+        self.hq.connections.close()
+        self.house.close()
 
     @contextmanager
     def watched(self, key: str) -> Iterator[None]:
         """Add what happens inside to ``key``."""
         work = self.seen[key]
-        queues = (self.house.queues, self.door.queues)
+        queues = (self.house.queues, self.door.queues, self.hq.queues)
         calls = sum(map(aws_calls, queues)) + len(self.machines.started)
         asked = len(self.house.shopify.calls)
         with Statements() as statements:
@@ -127,10 +147,30 @@ class Shop:
         raw = json.dumps(body).encode()
         self.call("ingress-receiver@webhook", lambda: self.door.post(raw, topic=topic, webhook_id=cause))
         for entry in list(self.door.queues.sent):
-            task_id = entry.queue.removeprefix("tradewind-test-").removesuffix(".fifo")
-            self.work(f"{task_id}@webhook", task_id, entry.key, entry.body, entry.group)
+            self.work("webhook", entry)
+        self.follow_events()
 
-    def work(self, key: str, task_id: str, name: str, body: str, group: str) -> None:
+    def follow_events(self) -> None:
+        """What the tasks have published, as the relay routes it, message by message, and what that publishes."""
+        while True:
+            with self.hq.platform.session() as session:
+                relay = Relay(self.hq.platform, self.manifest, session)
+                if self.house.query(_TOLD):
+                    self.call("ingress-relay@event", relay.route_waiting)
+            waiting = [*self.house.queues.sent, *self.hq.queues.sent]
+            self.house.queues.sent.clear()
+            self.hq.queues.sent.clear()
+            if not waiting:
+                return
+            for entry in waiting:
+                self.work("event", entry)
+
+    def work(self, source: str, entry: Entry) -> None:
+        """One queue message through its task's own runtime."""
+        task_id = entry.queue.removeprefix("tradewind-test-").removesuffix(".fifo")
+        self.run(f"{task_id}@{source}", task_id, entry.key, entry.body, entry.group)
+
+    def run(self, key: str, task_id: str, name: str, body: str, group: str) -> None:
         """One queue message through the task's own runtime."""
         runtime = self.runtime(task_id)
         record = {
@@ -153,14 +193,15 @@ class Shop:
         }
         runtime = self.runtime(task_id)
         self.call(f"{task_id}@workflow", lambda: runtime.invoke(event))
+        self.follow_events()
 
     def runtime(self, task_id: str) -> Runtime:
         task = REGISTRY.get(task_id)
         runtime = Runtime(task, self.house.process, Context(left=task.timeout + timedelta(seconds=1)))
         factories = runtime._worker._factories
-        for name, fake in (("shopify", self.house.shopify), ("machines", self.machines)):
-            if name in factories:
-                factories[name] = lambda _, fake=fake: fake  # type: ignore[misc]
+        factories |= self.house.worker(task)._factories
+        if "machines" in factories:
+            factories["machines"] = lambda _: self.machines
         return runtime
 
 
@@ -242,10 +283,27 @@ def measure(urls: DatabaseUrls, orders: int = ORDERS) -> dict[str, Any]:
     shop.seen.clear()
     for number in range(10, orders + 10):
         live(shop, number, begin + timedelta(minutes=number))
-    hq = Headquarters(shop.house)
-    manifest = load_manifest()
-    reconciliation = REGISTRY.get("commerce-order-reconciliation")
-    [schedule] = [name for name, about in manifest.schedules.items() if about["task"] == reconciliation.id]
+    fan_out(shop, begin)
+    seen = dict(shop.seen)
+    pages(shop)
+    seen |= shop.seen
+    shop.close()
+    idle(shop)
+    seen |= shop.seen
+    shop.close()
+    return {
+        "measured_on": datetime.now(UTC).date().isoformat(),
+        "method": METHOD.format(orders=orders, schedules=SCHEDULES, idle=IDLE, requests=REQUESTS),
+        "work": {
+            key: told(work, orders if key.endswith("@event") else None) for key, work in sorted(seen.items())
+        },
+    }
+
+
+def fan_out(shop: Shop, begin: datetime) -> None:
+    """A schedule's fan-out and the relay's minute, on a database with orders in it."""
+    hq, manifest = shop.hq, shop.manifest
+    [schedule] = [name for name, about in manifest.schedules.items() if about["task"] == SWEEP]
     for number in range(SCHEDULES):
         slot = begin + timedelta(hours=number)
         shop.call(
@@ -253,18 +311,30 @@ def measure(urls: DatabaseUrls, orders: int = ORDERS) -> dict[str, Any]:
             lambda slot=slot: FanOut(hq.platform, manifest).run(schedule, slot.isoformat(), slot),  # type: ignore[misc]
         )
         shop.call("ingress-relay@schedule", lambda: sweep(hq, manifest))
-        message = shop.house.message(
-            reconciliation, {"look_back_hours": 2, "limit": 500}, source=Source.SCHEDULE, accepted_at=slot
-        )
-        key = f"{reconciliation.id}@schedule"
-        shop.work(key, reconciliation.id, message.cause, message.to_json(), "g")
-    hq.connections.close()
-    shop.house.close()
-    return {
-        "measured_on": datetime.now(UTC).date().isoformat(),
-        "method": METHOD.format(orders=orders, schedules=SCHEDULES),
-        "work": {key: told(work) for key, work in sorted(shop.seen.items())},
-    }
+        hq.queues.sent.clear()
+
+
+def idle(shop: Shop) -> None:
+    """Every task with a clock, for a tenant that has nothing for it to do."""
+    shop.enter("bolt")
+    for task in REGISTRY:
+        for clock in task.crons[:1]:
+            for number in range(-1, IDLE):
+                slot = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=number)
+                about: dict[str, Any] = {"source": Source.SCHEDULE, "accepted_at": slot}
+                message = shop.house.message(task, clock.payload, cause=f"idle-{task.id}-{number}", **about)
+                shop.run(f"{task.id}@schedule", task.id, message.cause, message.to_json(), "g")
+                if number < 0:  # the first reads what the process keeps from then on
+                    shop.seen.pop(f"{task.id}@schedule")
+                shop.house.queues.sent.clear()
+
+
+def pages(shop: Shop) -> None:
+    """A request of a storefront's page at each of its doors."""
+    with doors.opened(shop.house) as opened:
+        for name, send in opened.items():
+            for number in range(REQUESTS):
+                shop.call(f"{name}@page", partial(send, number))
 
 
 def sweep(hq: Headquarters, manifest: Any) -> None:
@@ -278,8 +348,8 @@ def sweep(hq: Headquarters, manifest: Any) -> None:
         relay.purge()
 
 
-def told(work: Work) -> dict[str, str]:
-    """Means a call, as decimals in text."""
+def told(work: Work, orders: int | None = None) -> dict[str, str]:
+    """Means a call, as decimals in text; and how many calls an order causes, where that is not known beforehand."""
 
     def mean(total: float, places: str = "0.01") -> str:
         return str(Decimal(str(total / work.calls)).quantize(Decimal(places)))
@@ -293,4 +363,6 @@ def told(work: Work) -> dict[str, str]:
         found["provider_calls"] = mean(work.provider_calls)
     if work.aws_calls:
         found["aws_calls"] = mean(work.aws_calls)
+    if orders:
+        found["times_an_order"] = str(Decimal(work.calls / orders).quantize(Decimal("0.01")))
     return found

@@ -223,6 +223,64 @@ def test_an_idle_month_by_hand(name: str, usd: str) -> None:
     assert found == [D(usd)]
 
 
+WITH_EVENTS = MEASURED.model_copy(
+    update={
+        "work": {
+            **MEASURED.work,
+            "ingress-relay@event": Work(cpu_ms=D(10), database_ms=D(0), log_bytes=D(0), times_an_order=D(1)),
+            "book@event": Work(cpu_ms=D(10), database_ms=D(5), log_bytes=D(0), times_an_order=D("1.5")),
+            "elsewhere@event": Work(cpu_ms=D(10), database_ms=D(5), log_bytes=D(0), times_an_order=D(9)),
+            "ingress-collect@page": Work(cpu_ms=D(2), database_ms=D(4), log_bytes=D("573.741824")),
+        }
+    }
+)
+WIDER = replace(
+    INVENTORY,
+    memory_mb=dict.fromkeys((*FUNCTIONS, "ingress-relay", "ingress-collect"), D(1024)),
+    access_logs=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "usd"),
+    [
+        # 9.5 as above, the relay once and the event's task one and a half times; nothing of what is not deployed.
+        ("Lambda requests", "2.40"),
+        # 4 messages of webhooks and 1.5 of events, each sent, received, deleted; the relay's call is no message.
+        ("SQS requests", "8.25"),
+    ],
+)
+def test_an_orders_own_events_are_counted_as_often_as_measured(name: str, usd: str) -> None:
+    assert dollars(name, inventory=WIDER, measured=WITH_EVENTS) == D(usd)
+
+
+@pytest.mark.parametrize(
+    ("name", "usd"),
+    [
+        ("API Gateway, collect", "1.00"),
+        ("Lambda requests, collect", "0.20"),
+        # 2 ms on 1024 of 1769 MB is 3.455, and 2 x 4 of waiting: 12 ms of 1 GB, a million times: 12,000 GB-s
+        ("Lambda ingress-collect (page, 12 ms)", "0.1600008"),
+        # 1,073.741824 bytes, and 330 of the access log: 1 GB and 330 MB
+        ("Logs, collect", "0.6536682"),
+    ],
+)
+def test_a_pages_door_is_priced_for_itself(name: str, usd: str) -> None:
+    lines = estimate(inventory=WIDER, measured=WITH_EVENTS).lines(2)
+    found = [line.usd for line in lines if line.name == name and line.section is Section.PAGES]
+    assert [each.quantize(D("0.0000001")) for each in found] == [D(usd).quantize(D("0.0000001"))]
+    assert "page" not in "".join(
+        line.name for line in lines if line.section in (Section.ORDERS, Section.IDLE)
+    )
+
+
+def test_a_schedule_for_whom_it_is_due_runs_for_no_idle_tenant() -> None:
+    due = replace(PATHS, only_due=frozenset({"sweep"}))
+    idle = {line.name: line.usd for line in estimate(paths=due).lines(2) if "idle" in line.section}
+    assert idle["SQS requests of schedules"] == 0
+    assert idle["Lambda requests"] == D("0.000146")  # 730 fan-outs alone
+
+
 def test_without_endpoints_what_is_sent_goes_through_the_nat() -> None:
     lean = replace(INVENTORY, endpoint_zones=0)
     # 4 provider calls of 16 KB, and 4 messages of 16 KB: 64,000,000 KB each
