@@ -212,7 +212,7 @@ class Estimate:
         large = webhooks * traffic.oversized_share * MILLION
         yield self._line(section, "S3 writes of large bodies", "s3_put", large)
         yield self._line(section, "S3 reads of large bodies", "s3_get", large)
-        yield from self._order_network(calls, messages)
+        yield from self._order_network(calls, messages - told)
 
     def _workflows(self) -> Iterator[Line]:
         """Express bills an execution, and its memory by 64 MB for each 100 ms begun."""

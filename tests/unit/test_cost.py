@@ -383,6 +383,6 @@ def test_the_report_adds_up_without_the_database() -> None:
 
 def test_measurements_are_of_steps_that_exist() -> None:
     sources = {key.rsplit("@", 1)[1] for key in load_measured().work}
-    assert sources == {"webhook", "workflow", "schedule"}
+    assert sources == {"webhook", "workflow", "event", "schedule", "page"}
     assumed = {name for name in Traffic.model_fields if name not in ("notes", "provider")}
     assert {name for name in load_traffic().notes if name not in assumed} == set()
