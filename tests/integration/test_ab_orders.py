@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 import commerce.ab_testing.order_tasks as orders
+from commerce.ab_conversions.repository import Lifetime, Outcomes
+from commerce.ab_testing.course import HORIZONS
 from commerce.order_events.tasks import handle_order_cancelled, handle_refund_created
 from commerce.order_sync.tasks import sync_order, sync_order_batch
 from infra.local import ValkeyServer
@@ -19,6 +23,7 @@ from tests.integration.harness import House
 from tests.integration.storefront import Storefront, an_event, decisions, lifecycle, metrics
 from tradewind.ratelimit import connect
 from tradewind.tasks.worker import Done
+from tradewind.tenancy.database import Transaction
 
 PLACED = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 """After every visit, however late this module's tests are run."""
@@ -197,3 +202,83 @@ def test_end_takes_out_what_visitors_bought_in_the_four_weeks_before(page: Store
     assert bold["course"]["days"] == 1
     said = page.house.messenger.posted["ab-ended:hero"].sections[0]
     assert "taken into account (CUPED)" in said
+
+
+SEEN = datetime(2026, 6, 1, 12, tzinfo=UTC)
+PEOPLE = [
+    # visitor, variant, days ago at which it was seen first
+    ("a", "control", 70),
+    ("b", "bold", 70),
+    ("c", "control", 40),
+    ("d", "bold", 10),
+    ("e", "bold", 65),
+]
+BOUGHT: list[tuple[str | None, int | None, int, int, int, dict[str, Any]]] = [
+    # visitor, customer, days after SEEN, cents, refunded, more
+    ("a", 70, 5, 1_000, 0, {}),
+    (None, 70, 45, 500, 0, {}),
+    ("a", 70, -1, 9_999, 0, {}),
+    ("b", 77, 29, 2_000, 500, {}),
+    ("b", 77, 3, 4_000, 0, {"status": "cancelled"}),
+    ("b", 77, 3, 4_000, 0, {"test": True}),
+    (None, 77, 33, 700, 0, {}),
+    ("e", 77, 6, 300, 0, {}),
+    ("c", None, 61, 800, 0, {}),
+    ("d", 79, 61, 5_000, 0, {}),
+    (None, 99, 10, 6_000, 0, {}),
+]
+
+
+def test_lifetime_counts_what_a_visitor_buys_afterwards_wherever_it_buys(page: Storefront) -> None:
+    """By hand. After 30 days a has come to 10.00, c to nothing (its order is of day 31), b to 15.00, e to 3.00; d was
+    not seen as long ago. After 60 days a has 15.00 and b 22.00: what customers buy without a visitor's name is the
+    first visitor's, so that e has no part in 7.00.
+    """
+    for visitor, variant, ago in PEOPLE:
+        seen = SEEN + timedelta(days=70 - ago)
+        page.house.write(
+            "INSERT INTO ab_test_assignments (test_id, visitor_id, variant_id, seen_on, seen_at) VALUES"
+            f" ('hero', '{visitor}', '{variant}', '{seen:%Y-%m-%d}', '{seen.isoformat()}')"
+        )
+    for number, (who, customer, days, cents, refunded, more) in enumerate(BOUGHT):
+        about: dict[str, Any] = {"status": "open", "test": False, **more}
+        page.house.write(
+            "INSERT INTO orders (shopify_order_id, order_number, currency, gross_cents, discount_cents, net_cents,"
+            " shipping_cents, tax_cents, total_cents, refunded_cents, financial_status, status, test, placed_at,"
+            " shopify_updated_at, visitor_id, shopify_customer_id) VALUES (%s, %s, 'USD', %s, 0, %s, 0, 0, %s, %s,"
+            " 'paid', %s, %s, %s, now(), %s, %s)",
+            *(number, f"#{number}", cents, cents, cents, refunded, about["status"], about["test"]),
+            *(SEEN + timedelta(days=days), who, customer),
+        )
+    with psycopg.connect(page.urls.app, row_factory=dict_row) as connection:
+        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(page.house.tenant_id),))
+        until = SEEN + timedelta(days=70)
+        found = Outcomes(Transaction(connection)).list_lifetimes("hero", HORIZONS, until)
+    assert [tuple(getattr(each, name) for name in Lifetime.__slots__) for each in found] == [
+        (30, "bold", 2, 1_800, 1_500**2 + 300**2),
+        (30, "control", 2, 1_000, 1_000**2),
+        (60, "bold", 2, 2_500, 2_200**2 + 300**2),
+        (60, "control", 1, 1_500, 1_500**2),
+    ]
+
+
+def test_report_says_what_visitors_have_come_to_be_worth(page: Storefront) -> None:
+    """Two visitors a variant, 31 days ago: the control's came to 10.00 and 20.00, the others to 40.00 and 20.00."""
+    seen = PLACED - timedelta(days=40)
+    for number, (visitor, cents) in enumerate({"a": 1_000, "b": 4_000, "c": 2_000, "d": 2_000}.items()):
+        page.post(an_event(number, visitor, variant_id=["control", "bold"][number % 2]))
+        page.post(an_event(10 + number, visitor, "purchase", order_id=1 + number, value_cents=cents))
+        order(page, 1 + number, attributes={"visitor_id": visitor})
+        page.house.write("UPDATE orders SET total_cents = %s WHERE shopify_order_id = %s", cents, 1 + number)
+    page.house.write("UPDATE ab_test_assignments SET seen_at = %s", seen)
+    page.house.write("UPDATE orders SET placed_at = %s", seen + timedelta(days=2))
+    report = page.run(decisions.handle_test_ended, {"test_id": "hero"})["report"]
+    [bold] = report["variants"]
+    [horizon] = bold["horizons"]
+    assert (horizon["days"], horizon["control"], horizon["variant"]) == (30, 1_500, 3_000)
+    assert horizon["change"] == pytest.approx(1.0)
+    low, high = bold["drawn_again"]
+    assert (low, high) == (0.0, 3.0), "the best and the worst draw: 20.00 against 20.00, 40.00 against 10.00"
+    said = page.house.messenger.posted["ab-ended:hero"].sections[0]
+    assert "After 30 days a visitor has come to 30.00 USD instead of 15.00 USD: +100.0%" in said
+    assert "(bootstrap), say +0.0% to +300.0%." in said

@@ -174,6 +174,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "event_state": "acknowledged",
         "event_answer": Jsonb({}),
         "repeatable": True,
+        "horizons": [30],
         "reconciled_on": TODAY,
         "excluded_orders": Jsonb({}),
         "training_id": UUID(int=1000 + THEIRS),

@@ -84,6 +84,47 @@ SELECT p.variant_id, count(*) AS visitors, sum(p.amount)::double precision AS to
        sum(p.amount * p.earlier)::double precision AS products
 FROM people p GROUP BY 1 ORDER BY 1;
 
+-- list_amounts --
+-- How many of a variant's visitors came to each amount.
+SELECT p.variant_id, p.amount::double precision AS amount, count(*) AS visitors
+FROM ab_visitor_outcomes(%(test_id)s, 'revenue') p GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- list_lifetimes --
+-- What a visitor has bought within so many days of being seen first, of those who were seen as long ago. An order is the
+-- visitor's by name, or the customer's; who comes as two visitors counts as the first of them.
+WITH people AS (
+    SELECT a.visitor_id, a.variant_id, a.seen_at, a.shopify_customer_id
+    FROM ab_test_assignments a WHERE a.test_id = %(test_id)s
+), customers AS (
+    SELECT DISTINCT ON (k.shopify_customer_id) k.shopify_customer_id, k.visitor_id
+    FROM (
+        SELECT p.shopify_customer_id, p.visitor_id, p.seen_at FROM people p
+        UNION ALL
+        SELECT o.shopify_customer_id, p.visitor_id, p.seen_at FROM people p JOIN orders o ON o.visitor_id = p.visitor_id
+    ) k
+    WHERE k.shopify_customer_id IS NOT NULL ORDER BY k.shopify_customer_id, k.seen_at, k.visitor_id
+), bought AS (
+    SELECT p.visitor_id, o.shopify_order_id, o.placed_at, greatest(0, o.total_cents - o.refunded_cents) AS cents
+    FROM people p JOIN orders o ON o.visitor_id = p.visitor_id
+    WHERE o.status <> 'cancelled' AND NOT o.test AND o.placed_at >= p.seen_at
+    UNION
+    SELECT c.visitor_id, o.shopify_order_id, o.placed_at, greatest(0, o.total_cents - o.refunded_cents)
+    FROM customers c JOIN people p ON p.visitor_id = c.visitor_id
+    JOIN orders o ON o.shopify_customer_id = c.shopify_customer_id
+    WHERE o.status <> 'cancelled' AND NOT o.test AND o.placed_at >= p.seen_at
+      AND NOT EXISTS (SELECT FROM people q WHERE q.visitor_id = o.visitor_id)
+), lives AS (
+    SELECT h.days, p.variant_id, p.visitor_id,
+           coalesce(sum(b.cents) FILTER (WHERE b.placed_at < p.seen_at + h.days * interval '1 day'), 0) AS cents
+    FROM unnest(%(horizons)s::integer[]) h(days)
+    JOIN people p ON p.seen_at + h.days * interval '1 day' <= %(until)s
+    LEFT JOIN bought b ON b.visitor_id = p.visitor_id
+    GROUP BY 1, 2, 3
+)
+SELECT l.days, l.variant_id, count(*) AS visitors, sum(l.cents)::double precision AS total,
+       sum(l.cents * l.cents)::double precision AS squares
+FROM lives l GROUP BY 1, 2 ORDER BY 1, 2;
+
 -- first_order_at --
 -- Since when orders are known.
 SELECT min(o.placed_at) AS placed_at FROM orders o;

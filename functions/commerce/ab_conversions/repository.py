@@ -104,6 +104,26 @@ class Past:
     products: float
 
 
+@dataclass(frozen=True, slots=True)
+class AmountCount:
+    """How many of a variant's visitors came to an amount (cents)."""
+
+    variant_id: str
+    amount: float
+    visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A variant's visitors who were seen first so many ``days`` ago, and what they have bought within them (cents)."""
+
+    days: int
+    variant_id: str
+    visitors: int
+    total: float
+    squares: float
+
+
 class Outcomes:
     """What a test's visitors came to, one by one. ``measured`` is ``revenue``, or the goal that is reached or not."""
 
@@ -121,6 +141,17 @@ class Outcomes:
     def list_pasts(self, test_id: str, measured: str, look_back: timedelta) -> list[Past]:
         about = {"test_id": test_id, "measured": measured, "look_back": look_back}
         return [Past(**row) for row in self._tx.fetch_all(QUERIES["list_histories"], about)]
+
+    def list_amounts(self, test_id: str) -> list[AmountCount]:
+        """By variant and amount of revenue."""
+        return [
+            AmountCount(**row) for row in self._tx.fetch_all(QUERIES["list_amounts"], {"test_id": test_id})
+        ]
+
+    def list_lifetimes(self, test_id: str, horizons: Sequence[int], until: datetime) -> list[Lifetime]:
+        """By horizon and variant; a horizon that nobody has lived through is left out."""
+        about = {"test_id": test_id, "horizons": list(horizons), "until": until}
+        return [Lifetime(**row) for row in self._tx.fetch_all(QUERIES["list_lifetimes"], about)]
 
     def first_order_at(self) -> datetime | None:
         """Since when orders are known."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from commerce.ab_conversions.repository import Cohort, Past
+from commerce.ab_conversions.repository import Cohort, Lifetime, Past
 from commerce.ab_testing.statistics.cuped import FEWEST_DAYS, History, adjust
 from commerce.ab_testing.statistics.frequentist import welch
 from commerce.ab_testing.statistics.samples import Sample, effect_of, mean_of
@@ -16,6 +16,8 @@ from commerce.ab_testing.statistics.trend import find_drift, find_novelty, find_
 LOOK_BACK = timedelta(days=28)
 """How far before its start a test looks for what its visitors bought."""
 QUARTER = 4
+HORIZONS = (30, 60, 90)
+"""Days after which a visitor's lifetime value is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,17 @@ class Course:
     first: float | None = None
     last: float | None = None
     drift_p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What a visitor had bought so many ``days`` after being seen first (cents): the control's, the variant's."""
+
+    days: int
+    control: float
+    variant: float
+    change: float
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,25 @@ def course_of(days: Days, control_id: str, variant_id: str) -> Course:
         last=None if drift is None else drift.last,
         drift_p_value=None if drift is None else drift.p_value,
     )
+
+
+def horizons_of(
+    lifetimes: Sequence[Lifetime], control_id: str, variant_id: str, confidence: float
+) -> tuple[Horizon, ...]:
+    """The horizons of which something can be said, the nearest first."""
+    by_days: dict[int, dict[str, Sample]] = {}
+    for each in sorted(lifetimes, key=lambda lifetime: lifetime.days):
+        sample = mean_of(each.visitors, each.total, each.squares)
+        by_days.setdefault(each.days, {})[each.variant_id] = sample
+    found = []
+    for days, samples in by_days.items():
+        if {control_id, variant_id} <= samples.keys():
+            control, variant = samples[control_id], samples[variant_id]
+            verdict = welch(control, variant, confidence=confidence)
+            if verdict is not None:
+                told = (control.mean, variant.mean, verdict.estimate, verdict.interval)
+                found.append(Horizon(days, *told))
+    return tuple(found)
 
 
 def traffic_of(days: Days) -> Traffic | None:

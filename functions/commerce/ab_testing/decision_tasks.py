@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from commerce.ab_conversions.repository import Conversions, Outcomes
 from commerce.ab_testing.counting import EVENTS_KEPT, rebuild
-from commerce.ab_testing.course import LOOK_BACK
+from commerce.ab_testing.course import HORIZONS, LOOK_BACK
 from commerce.ab_testing.explaining import explain
 from commerce.ab_testing.guarding import check_ratio, evaluate
 from commerce.ab_testing.measuring import measure
-from commerce.ab_testing.model import AbTest, Measurement, Status, find_winner
+from commerce.ab_testing.model import AbTest, Measurement, Metric, Status, find_winner
 from commerce.ab_testing.payloads import Guarding, Schedule
 from commerce.ab_testing.reporting import FinalReport, Observed, final_report, measured_of
 from commerce.ab_testing.repository import Tests
@@ -94,7 +94,7 @@ def handle_test_ended(
             corrected = len(last_count)
             _look(tx, require_test(tx, payload.test_id), now)
         test = require_test(tx, payload.test_id)
-        report = _conclude(tx, test)
+        report = _conclude(tx, test, now)
     said = explain(test, report, tenant.currency)
     told = tell(messenger, f"ab-ended:{test.id}", lived(test, "ended", said))
     return Ended(test.id, test.status, ended, test.winner_id, corrected, told, report)
@@ -184,7 +184,7 @@ def _look(tx: Transaction, test: AbTest, now: datetime) -> str | None:
     return winner
 
 
-def _conclude(tx: Transaction, test: AbTest) -> FinalReport:
+def _conclude(tx: Transaction, test: AbTest, now: datetime) -> FinalReport:
     """The final report: from the sums, and from what each visitor came to, day by day and beside their past."""
     outcomes, measured = Outcomes(tx), measured_of(test)
     first = outcomes.first_order_at()
@@ -193,5 +193,7 @@ def _conclude(tx: Transaction, test: AbTest) -> FinalReport:
         outcomes.list_cohorts(test.id, measured),
         outcomes.list_pasts(test.id, measured, LOOK_BACK),
         known_for,
+        outcomes.list_amounts(test.id) if test.metric is Metric.REVENUE else (),
+        outcomes.list_lifetimes(test.id, HORIZONS, now),
     )
     return final_report(test, Standings(tx).list_standings(test.id).get(test.id, []), observed)

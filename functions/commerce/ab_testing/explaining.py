@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from commerce.ab_testing.course import Adjusted, Course, Traffic
+from commerce.ab_testing.course import Adjusted, Course, Horizon, Traffic
 from commerce.ab_testing.model import AbTest
 from commerce.ab_testing.reporting import FinalReport, VariantReport
 from commerce.ab_testing.statistics.ratio import CRITICAL_BELOW
-from commerce.ab_testing.summary import plain_name, told
+from commerce.ab_testing.summary import paid, plain_name, told
 
 SURE = 0.05
 """What chance makes more often than this is not called a change."""
@@ -16,7 +16,7 @@ SURE = 0.05
 
 def explain(test: AbTest, report: FinalReport, currency: str) -> list[str]:
     """A few sentences for each variant, then what casts doubt on all of them."""
-    lines = [line for variant in report.variants for line in _of_variant(test, variant)]
+    lines = [line for variant in report.variants for line in _of_variant(test, variant, currency)]
     if not lines:
         lines.append("Too little is known to compare the variants.")
     if report.traffic is not None:
@@ -29,7 +29,7 @@ def explain(test: AbTest, report: FinalReport, currency: str) -> list[str]:
     return lines
 
 
-def _of_variant(test: AbTest, variant: VariantReport) -> Iterator[str]:
+def _of_variant(test: AbTest, variant: VariantReport, currency: str) -> Iterator[str]:
     name, control = plain_name(test, variant.variant_id), plain_name(test, test.control.id)
     low, high = variant.interval
     yield (
@@ -41,10 +41,24 @@ def _of_variant(test: AbTest, variant: VariantReport) -> Iterator[str]:
         f"Chance alone shows as much with p = {variant.adjusted_p_value:.2g}; whoever looked every day may rely on"
         f" {low:+.1%} to {high:+.1%}."
     )
+    if variant.drawn_again is not None:
+        low, high = variant.drawn_again
+        yield f"Visitors drawn again and again, whatever they spend (bootstrap), say {low:+.1%} to {high:+.1%}."
     if variant.with_past is not None:
         yield _of_past(variant.with_past)
+    for horizon in variant.horizons:
+        yield _of_horizon(horizon, currency)
     if variant.course is not None:
         yield from _of_course(variant.course)
+
+
+def _of_horizon(horizon: Horizon, currency: str) -> str:
+    low, high = horizon.interval
+    ours, theirs = (paid(cents, currency) for cents in (horizon.variant, horizon.control))
+    return (
+        f"After {horizon.days} days a visitor has come to {ours} instead of {theirs}: {horizon.change:+.1%}, between"
+        f" {low:+.1%} and {high:+.1%}."
+    )
 
 
 def _of_past(adjusted: Adjusted) -> str:

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from commerce.ab_conversions.repository import Cohort, Past
+from commerce.ab_conversions.repository import AmountCount, Cohort, Lifetime, Past
 from commerce.ab_testing.course import (
     Adjusted,
     Course,
+    Horizon,
     Traffic,
     adjusted_for_past,
     course_of,
     days_of,
+    horizons_of,
     traffic_of,
 )
 from commerce.ab_testing.guarding import ratio_p_value
 from commerce.ab_testing.model import AbTest, Metric, Standing
+from commerce.ab_testing.statistics.bootstrap import Amounts, drawn_again
 from commerce.ab_testing.statistics.report import Analysis, analyse
 from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
 
@@ -26,7 +29,8 @@ from commerce.ab_testing.statistics.samples import Sample, mean_of, proportion
 class VariantReport:
     """A variant's relative change against the control. ``interval`` is Bayesian, at the test's confidence, and
     holds for the end alone; ``any_time`` holds at every look there was. ``adjusted_p_value`` is Holm's. ``with_past``
-    takes out what visitors bought before the test.
+    takes out what visitors bought before the test; ``drawn_again`` is the bootstrap's interval, which supposes nothing
+    of the amounts; ``horizons`` is what visitors have come to be worth.
     """
 
     variant_id: str
@@ -41,6 +45,8 @@ class VariantReport:
     any_time_p_value: float
     with_past: Adjusted | None = None
     course: Course | None = None
+    drawn_again: tuple[float, float] | None = None
+    horizons: tuple[Horizon, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Observed:
     cohorts: Sequence[Cohort] = ()
     pasts: Sequence[Past] = ()
     known_for: timedelta = timedelta()
+    amounts: Sequence[AmountCount] = ()
+    lifetimes: Sequence[Lifetime] = ()
 
 
 NOTHING = Observed()
@@ -82,8 +90,26 @@ def final_report(test: AbTest, standings: Sequence[Standing], observed: Observed
         known = (observed.pasts, control_id, variant_id, observed.known_for, test.confidence)
         report = _report(variant_id, samples[variant_id], each)
         course = course_of(days, control_id, variant_id)
-        variants.append(replace(report, with_past=adjusted_for_past(*known), course=course if days else None))
+        report = replace(
+            report,
+            with_past=adjusted_for_past(*known),
+            course=course if days else None,
+            drawn_again=_drawn_again(observed.amounts, control_id, variant_id, test.confidence),
+            horizons=horizons_of(observed.lifetimes, control_id, variant_id, test.confidence),
+        )
+        variants.append(report)
     return FinalReport(str(test.metric), ratio_p_value(test, standings), variants, traffic_of(days))
+
+
+def _drawn_again(
+    counted: Sequence[AmountCount], control_id: str, variant_id: str, confidence: float
+) -> tuple[float, float] | None:
+    control, variant = (
+        Amounts([each.amount for each in own], [each.visitors for each in own])
+        for wanted in (control_id, variant_id)
+        for own in [[each for each in counted if each.variant_id == wanted]]
+    )
+    return drawn_again(control, variant, confidence=confidence)
 
 
 def sample_of(test: AbTest, standing: Standing) -> Sample:

@@ -52,9 +52,12 @@ def escape(text: str) -> str:
 
 def told(test: AbTest, value: float, currency: str) -> str:
     """A metric's value: a share in percent, or money a visitor."""
-    if test.metric is Metric.REVENUE:
-        return f"{value / 100:,.2f} {currency}"
-    return f"{value:.2%}"
+    return paid(value, currency) if test.metric is Metric.REVENUE else f"{value:.2%}"
+
+
+def paid(cents: float, currency: str) -> str:
+    """What a visitor comes to on average, which is no amount that anybody pays."""
+    return f"{cents / 100:,.2f} {currency}"
 
 
 def what(test: AbTest) -> str:
