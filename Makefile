@@ -105,8 +105,8 @@ privacy: $(INSTALLED)  ## List privacy requests and where their exports lie: [TE
 tenant: $(INSTALLED)  ## Register a tenant: SLUG=acme SHOP=acme.myshopify.com, its secrets as JSON on standard input.
 	@$(VENV)/python -m infra.operate tenant --slug "$(SLUG)" --shop "$(SHOP)"
 
-credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=resend, JSON on standard input.
-	@$(VENV)/python -m infra.operate credentials --tenant "$(TENANT)" --provider "$(PROVIDER)"
+credentials: $(INSTALLED)  ## Store a provider's secrets: TENANT=acme PROVIDER=resend [APP=its account or export], JSON on standard input.
+	@$(VENV)/python -m infra.operate credentials --tenant "$(TENANT)" --provider "$(PROVIDER)" --app "$(APP)"
 
 api-key: $(INSTALLED)  ## Make a tenant's API key: TENANT=acme NAME=shop SCOPES=events:publish,runs:read; ROTATE=id, REVOKE=id, or none to list.
 	@$(VENV)/python -m infra.operate api-key --tenant "$(TENANT)" --name "$(NAME)" --scopes "$(SCOPES)" \

@@ -37,6 +37,7 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Ad platforms: events by outcome", [_search(TOLD, "Sum")]),
         ("Ad platforms: differing purchases", [_search(UNLIKE, "Sum")]),
         ("Catalogue: low stock, new customers, incomplete full loads", _catalogue()),
+        ("Attribution: webhooks given up, files and rows", _attribution()),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),
     ]
@@ -95,6 +96,15 @@ def _email() -> list[Any]:
     return [
         [NAMESPACE, "EmailSendingPaused", "provider", "resend", {"stat": "Sum"}],
         [NAMESPACE, "Unsubscribed", {"stat": "Sum"}],
+    ]
+
+
+def _attribution() -> list[Any]:
+    return [
+        [NAMESPACE, "WebhookDead", {"stat": "Sum"}],
+        [NAMESPACE, "WebhookDisabled", {"stat": "Sum"}],
+        [NAMESPACE, "ExportRows", {"stat": "Sum"}],
+        [NAMESPACE, "ConversionsRecalculated", {"stat": "Sum"}],
     ]
 
 

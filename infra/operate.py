@@ -25,13 +25,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import find_state
-from tradewind.contracts import ads, resend, slack
+from tradewind.contracts import ads, exports, resend, slack
 
 SHOPIFY_SECRETS = ("app_secret", "access_token", "refresh_token")
 SECRETS = {
     "shopify": SHOPIFY_SECRETS,
     "resend": resend.CREDENTIALS,
     "slack": slack.CREDENTIALS,
+    exports.PROVIDER: exports.CREDENTIALS,
+    exports.WEBHOOKS_PROVIDER: (exports.WEBHOOK_SECRET,),
     **ads.CREDENTIALS,
 }
 _USAGE, _REFUSED = 2, 1
@@ -175,6 +177,7 @@ def store_credentials(arguments: argparse.Namespace) -> Any:
         "action": "store-credentials",
         "tenant": arguments.tenant,
         "provider": arguments.provider,
+        "app": arguments.app or "default",
         "credentials": read_secrets(SECRETS.get(arguments.provider, ("api_key",))),
     }
     return find_stage().invoke("ingress-admin", request)
@@ -290,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", run_task, "task", "event", tenant="")
     run.add_argument("--force", action="store_true", help="run again what has succeeded before")
     command("tenant", register_tenant, "slug", "shop", app="default")
-    command("credentials", store_credentials, "tenant", "provider")
+    command("credentials", store_credentials, "tenant", "provider", app="")
     command(
         "api-key", api_key, "tenant",
         name="", scopes="", rotate="", revoke="", overlap_hours="", expires_in_days="",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tradewind.advertising import Checked, ConversionEvent, Destination, Prepared, Receipt
 from tradewind.aws.queues import Entry
 from tradewind.errors import NotFoundError, TradewindError
+from tradewind.exporting import Destination as Place
+from tradewind.exporting import FileToBring
 from tradewind.ports import (
     CounterSnapshot,
     Email,
@@ -183,11 +188,39 @@ class FakePayloads:
             raise NotFoundError("stored payload", key)
         return self.kept[key]
 
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        body = path.read_bytes()
+        assert hashlib.sha256(body).hexdigest() == sha256
+        self.kept[key] = body
+
+    def get_file(self, key: str, path: Path) -> None:
+        path.write_bytes(self.get(key))
+
     def delete(self, key: str) -> None:
         self.kept.pop(key, None)
 
     def list(self, prefix: str, after: str = "") -> Sequence[str]:
         return sorted(key for key in self.kept if key.startswith(prefix) and key > after)[: self.page]
+
+
+@dataclass
+class FakeCouriers:
+    """Places that keep what was brought, by the destination's name and the file's."""
+
+    brought: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def bring(self, destination: Place, file: FileToBring) -> None:
+        self.brought[destination.name, file.name] = file.path.read_bytes()
+
+
+@dataclass
+class FakeWebhookSender:
+    """Addresses that keep what was posted."""
+
+    posted: list[tuple[str, str, UUID, bytes]] = field(default_factory=list)
+
+    def post(self, name: str, url: str, delivery_id: UUID, body: bytes) -> None:
+        self.posted.append((name, url, delivery_id, body))
 
 
 @dataclass

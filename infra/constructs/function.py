@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from infra.stacks.base import TradewindStack
 
 DESCRIPTION_LIMIT = 256
+LEAST_STORAGE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class FunctionSpec:
     reserved_concurrency: int | None = None
     layers: Sequence[str] = ()
     """Layers of packages that it has beside every function's."""
+    storage: int = LEAST_STORAGE
+    """Of temporary files, in MiB."""
     recursive: bool = False
     """Whether it may start itself again through its own queue, under a hop limit of its own."""
 
@@ -78,6 +81,11 @@ class Function(Construct):
             timeout=int(spec.timeout.total_seconds()),
             memory_size=spec.memory,
             layers=stack.layers(spec.layers) or None,
+            ephemeral_storage=(
+                lambda_.CfnFunction.EphemeralStorageProperty(size=spec.storage)
+                if spec.storage > LEAST_STORAGE
+                else None
+            ),
             environment=lambda_.CfnFunction.EnvironmentProperty(
                 variables={**spec.environment, "POWERTOOLS_SERVICE_NAME": spec.name}
             ),

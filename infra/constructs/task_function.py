@@ -46,6 +46,7 @@ class TaskFunction(Construct):
                 environment=stack.function_environment(role) | _workflow_environment(task, wiring),
                 grants=task_grants(stack, task, role, wiring),
                 layers=task.layers,
+                storage=task.storage,
                 recursive=True,
             ),
         )

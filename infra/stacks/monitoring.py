@@ -17,6 +17,7 @@ from infra.stacks.base import TradewindStack
 LATEST_WORK = f'SELECT MAX(WebhookToDone) FROM "{NAMESPACE}"'  # noqa: S608 - CloudWatch's query language
 DEAD_LETTERS = f'SELECT SUM(DeadLetter) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 UNLIKE_AD_EVENTS = f'SELECT SUM(AdEventDifference) FROM "{NAMESPACE}"'  # noqa: S608 - the same
+WEBHOOKS_OFF = f'SELECT SUM(WebhookDisabled) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 PARTLY_LOADED = f'SELECT SUM(FullLoadIncomplete) FROM "{NAMESPACE}"'  # noqa: S608 - the same
 
 
@@ -59,6 +60,13 @@ class MonitoringStack(TradewindStack):
             "full-loads-incomplete",
             "a full load of products or customers read only a part; nothing was archived",
             PARTLY_LOADED,
+            threshold=0,
+        )
+
+        self._query_alarm(
+            "webhooks-disabled",
+            "a tenant's address takes no webhooks of attribution any more; its disabled_reason says why",
+            WEBHOOKS_OFF,
             threshold=0,
         )
 

@@ -27,6 +27,7 @@ PURE = (
     "tradewind.contracts.experiments",
     "tradewind.contracts.visits",
     "tradewind.errors",
+    "tradewind.exporting",
     "tradewind.money",
     "tradewind.ports",
     "tradewind.spending",
@@ -35,7 +36,7 @@ FOR_DOMAINS = (
     *PURE,
     *(
         f"tradewind.{name}"
-        for name in ("tasks", "tenancy", "contracts", "clock", "loglines", "rendering", "sql")
+        for name in ("tasks", "tenancy", "contracts", "clock", "loglines", "parquet", "rendering", "sql")
     ),
 )
 RUNTIME_ONLY = ("tradewind.tasks.runtime", "tradewind.tasks.scope", "tradewind.tasks.worker")
@@ -106,7 +107,17 @@ def test_every_module_of_the_product_is_looked_at() -> None:
         ("cryptography", ("tradewind.tenancy.credentials",)),
         ("yoyo", ("ingress.migrate",)),
         ("jinja2", ("tradewind.rendering",)),
-        ("http.client", ("tradewind.aws.client", "tradewind.aws.container", "infra.local")),
+        (
+            "http.client",
+            (
+                "tradewind.aws.client",
+                "tradewind.aws.container",
+                "tradewind.integrations.outward",
+                "infra.local",
+            ),
+        ),
+        ("duckdb", ("tradewind.parquet",)),
+        ("asyncssh", ("tradewind.integrations.sftp",)),
         ("requests", ()),
         ("urllib3", ()),
     ],

@@ -16,7 +16,7 @@ from infra.names import Names
 from infra.settings import StageSettings
 from ingress.admin import RegisterTenant
 from tests.conftest import ROOT
-from tradewind.contracts import ads, slack
+from tradewind.contracts import ads, exports, slack
 from tradewind.contracts.resend import CREDENTIALS
 
 HEADING = "## Settings and secrets"
@@ -159,8 +159,10 @@ def test_every_secret_and_credential_is_in_the_table_and_exists(rows: list[Row])
     assert named(rows, "Secrets Manager") == secrets()
     resend = {f"resend/{name}" for name in CREDENTIALS}
     chat = {f"slack/{name}" for name in slack.CREDENTIALS}
+    places = {f"{exports.PROVIDER}/{name}" for name in exports.CREDENTIALS}
+    places.add(f"{exports.WEBHOOKS_PROVIDER}/{exports.WEBHOOK_SECRET}")
     platforms = {f"{name}/{each}" for name, secrets in ads.CREDENTIALS.items() for each in secrets}
-    assert named(rows, "tenant credential") == shopify_credentials() | resend | chat | platforms
+    assert named(rows, "tenant credential") == shopify_credentials() | resend | chat | places | platforms
 
 
 def test_every_context_value_is_in_the_table_and_read(rows: list[Row]) -> None:

@@ -49,13 +49,14 @@ def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
         "tradewind-prod-dead-letters": f'SELECT SUM({name}) FROM "{namespace}"',
         "tradewind-prod-full-loads-incomplete": f'SELECT SUM(FullLoadIncomplete) FROM "{namespace}"',
         "tradewind-prod-late-orders": f'SELECT MAX(WebhookToDone) FROM "{namespace}"',
+        "tradewind-prod-webhooks-disabled": f'SELECT SUM(WebhookDisabled) FROM "{namespace}"',
     }
 
 
 def test_the_dashboard_is_json_with_a_place_for_each_graph(prod: Application) -> None:
     body = json.loads(readable(prod.one("AWS::CloudWatch::Dashboard")["DashboardBody"]))
     places = {(widget["x"], widget["y"]) for widget in body["widgets"]}
-    assert len(places) == len(body["widgets"]) == 16
+    assert len(places) == len(body["widgets"]) == 17
     assert all(widget["properties"]["metrics"] for widget in body["widgets"])
 
 

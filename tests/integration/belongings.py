@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import hashlib
+import os
 import types
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -12,12 +13,15 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, SecretStr
 
 from analytics.attribution.payloads import OrdersAgain, Range
+from analytics.attribution_exports.payloads import ExportConfig
+from analytics.attribution_webhooks.payloads import WebhookSubscription
 from analytics.profit_and_loss.payloads import Booking, ConfigSave, CostImport
 from analytics.profit_and_loss.statement import Rules
 from tradewind.contracts.ab_tests import AbTestCreated
@@ -33,6 +37,8 @@ _NAMED: Mapping[str, Any] = {
     "currency": lambda _: "USD",
     "channel": lambda _: "paid",
     "credits_copy": lambda _: [],
+    "into": lambda _: Path(os.devnull),
+    "columns": lambda _: ("revenue_cents",),
     "table": lambda _: "task_run",
     "key": lambda number: {"run_id": str(UUID(int=MADE + number))},
     "content": lambda number: {"result": {"note": f"text-{number}"}},
@@ -56,6 +62,14 @@ WHOLE: Mapping[type[BaseModel], Any] = {
         ],
     },
     Range: lambda _: {"days": 3},
+    WebhookSubscription: lambda number: {
+        "name": f"text-{number}",
+        "url": f"https://shop-{number}.example.com",
+    },
+    ExportConfig: lambda number: {
+        "name": f"text-{number}",
+        "destination": {"kind": "webhook", "url": f"https://shop-{number}.example.com/in"},
+    },
     OrdersAgain: lambda number: {"order_id": number},
     VisitorIdentified: lambda number: {
         "visitor_id": f"text-{number}",

@@ -22,6 +22,8 @@ PLATFORM_TABLES = {
     "outbox",
     "pauses",
     "privacy_requests",
+    "attribution_export_runs",
+    "attribution_webhook_queue",
     "review_email_events",
     "schedule_due",
     "schedule_next_run",

@@ -189,9 +189,35 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "metrics": Jsonb({}),
         "fitted": Jsonb({}),
         "last_version": 10**6,
+        "export_name": f"text-{THEIRS}",
+        "webhook_name": f"text-{THEIRS}",
+        "webhook_url": "https://example.com",
+        "event_types": [],
+        "telling_state": "delivered",
+        "disabled_reason": "told",
+        "dataset": "touches",
+        "format": "csv",
+        "every": "day",
+        "at_hour": 4,
+        "look_back_days": 1,
+        "place_kind": "s3",
+        "address_told": Jsonb({}),
+        "columns": [],
+        "models": [],
+        "windows": [],
+        "row_count": 1,
+        "byte_count": 1,
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
-    texts |= {"account_id", "subject_key", "event_key", "payload_hash"}
+    texts |= {
+        "account_id",
+        "subject_key",
+        "event_key",
+        "payload_hash",
+        "file_name",
+        "object_key",
+        "file_sha256",
+    }
     texts |= {"address", "app", "claim", "cause", "task", "shop"}
     texts |= {"referrer_url", "visitor_id", "session_id", "dedupe_hash", "what", "skip_reason", "reason"}
     values: dict[str, Any] = {}

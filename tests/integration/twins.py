@@ -17,6 +17,7 @@ from tests.fakes import (
     FakeAdReports,
     FakeConversionApis,
     FakeCounters,
+    FakeCouriers,
     FakeDiscountCodes,
     FakeEmailSender,
     FakeLinks,
@@ -26,6 +27,7 @@ from tests.fakes import (
     FakePayloads,
     FakeQueues,
     FakeShopify,
+    FakeWebhookSender,
     an_order,
 )
 from tests.integration.belongings import LATELY, MADE, contact
@@ -56,6 +58,9 @@ PREPARED: Mapping[str, str] = {
 """What a task looks for in the review e-mail that each tenant has: by its id, what is set in it."""
 
 LAID_OUT: Mapping[str, tuple[str, ...]] = {
+    "analytics-attribution-export-scheduler": (
+        "UPDATE attribution_exports SET next_run_at = now() - interval '1 hour'",
+    ),
     "analytics-sync-meta-ads-spend": ("UPDATE ad_account_mappings SET platform = 'meta'",),
     "analytics-sync-google-ads-spend": ("UPDATE ad_account_mappings SET platform = 'google_ads'",),
     "analytics-sync-tiktok-spend-daily": ("UPDATE ad_account_mappings SET platform = 'tiktok'",),
@@ -178,6 +183,8 @@ class Twins:
             "email": lambda _: FakeEmailSender(),
             "links": lambda _: FakeLinks(),
             "discounts": lambda _: FakeDiscountCodes(),
+            "couriers": lambda _: FakeCouriers(),
+            "sender": lambda _: FakeWebhookSender(),
         }
         factories = runtime._worker._factories
         factories.update({name: fake for name, fake in fakes.items() if name in factories})

@@ -142,7 +142,13 @@ WITH mine AS MATERIALIZED (
     RETURNING a.shopify_order_id
 )
 SELECT (SELECT count(*) FROM mine)::integer AS conversions,
-       ((SELECT count(*) FROM conversions) + (SELECT count(*) FROM gone) + (SELECT count(*) FROM written))::integer AS changed;
+       ((SELECT count(*) FROM conversions) + (SELECT count(*) FROM gone) + (SELECT count(*) FROM written))::integer AS changed,
+       CASE WHEN EXISTS (SELECT FROM attribution_webhooks w WHERE w.active AND 'attribution.calculated' = ANY (w.events))
+            THEN queue_webhooks('attribution.calculated', ARRAY(
+                SELECT c.shopify_order_id::text FROM attribution_conversions c
+                WHERE c.told AND c.shopify_order_id IN (SELECT g.shopify_order_id FROM gone g
+                                                        UNION SELECT r.shopify_order_id FROM written r)
+                ORDER BY c.converted_at, c.shopify_order_id), '{}') END AS queued;
 
 -- pick_unattributed --
 -- Conversions without a touch that are young enough to be tried again, those first that were tried longest ago.

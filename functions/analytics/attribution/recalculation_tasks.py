@@ -8,6 +8,7 @@ from datetime import timedelta
 from analytics.attribution.payloads import Range
 from analytics.attribution.tasks import ATTRIBUTION
 from tradewind.clock import Clock
+from tradewind.loglines import count_line
 from tradewind.tasks.run import Continuation, Run
 from tradewind.tasks.task import task
 from tradewind.tasks.triggers import Cron
@@ -57,4 +58,5 @@ def attribution_recalculate_recent(
         if run.time_left(clock.now()) < A_CHUNK:
             return run.continue_with(progress.checkpoint())
         run.save_checkpoint(progress.checkpoint())
+    count_line("ConversionsRecalculated", progress.conversions)
     return Recalculated(progress.conversions, progress.changed)

@@ -8,6 +8,7 @@ from infra.local.sandbox.ga4.provider import Ga4Provider
 from infra.local.sandbox.google_ads.provider import GoogleAdsProvider
 from infra.local.sandbox.meta.provider import MetaProvider
 from infra.local.sandbox.provider import Provider
+from infra.local.sandbox.receiver.provider import ReceiverProvider
 from infra.local.sandbox.resend.provider import ResendProvider
 from infra.local.sandbox.shopify.provider import ShopifyProvider
 from infra.local.sandbox.slack.provider import SlackProvider
@@ -21,4 +22,5 @@ PROVIDERS: Mapping[str, Callable[[], Provider]] = {
     "meta": MetaProvider,
     "tiktok": TikTokProvider,
     "google_ads": GoogleAdsProvider,
+    "receiver": ReceiverProvider,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -307,6 +308,12 @@ class PayloadStore(Protocol):
 
     def get(self, key: str) -> bytes:
         """Raises NotFoundError."""
+
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        """Put a file of this machine without holding it in memory; ``sha256`` is its digest in hexadecimal."""
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Write an object into a file of this machine. Raises NotFoundError."""
 
     def delete(self, key: str) -> None:
         """Delete the object; one that does not exist is deleted already."""

@@ -20,6 +20,8 @@ TABLES: Mapping[str, str] = {
     "ab_counter_folds": "folded_at",
     "sent_messages": "claimed_at",
     "review_email_events": "kept_at",
+    "attribution_export_runs": "created_at",
+    "attribution_webhook_queue": "created_at",
 }
 """Table -> what its rows' age counts from; they are deleted at ``LONGEST``. Attempts go with their run."""
 

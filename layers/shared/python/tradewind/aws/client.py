@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from tradewind.aws.signing import Keys, sign
@@ -50,6 +50,15 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FileBody:
+    """An open file as a request's body, sent piece by piece. ``sha256`` in hexadecimal, ``size`` in bytes."""
+
+    file: BinaryIO
+    size: int
+    sha256: str
+
+
 class AwsClient:
     """Signs and sends requests. ``endpoint`` is the local cloud's address, or None for AWS itself."""
 
@@ -85,7 +94,7 @@ class AwsClient:
         method: str,
         path: str,
         headers: Mapping[str, str],
-        body: bytes,
+        body: bytes | FileBody,
         *,
         host: str | None = None,
         query: str = "",
@@ -97,12 +106,13 @@ class AwsClient:
             host=url.netloc,
             path=path,
             headers=headers,
-            body=body,
+            body=body if isinstance(body, bytes) else b"",
             service=service.removeprefix("sync-"),
             region=self._region,
             keys=read_keys(),
             at=datetime.now(UTC),
             query=query,
+            digest=None if isinstance(body, bytes) else body.sha256,
         )
         path = f"{path}?{query}" if query else path
         del signed["host"]
@@ -125,9 +135,11 @@ class AwsClient:
         netloc: str,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | FileBody,
         signed: dict[str, str],
     ) -> Answer:
+        if not isinstance(body, bytes):
+            body.file.seek(0)
         connection, _ = self._connection(scheme, netloc)
         try:
             return _exchange(connection, method, path, body, signed)
@@ -154,9 +166,16 @@ class AwsClient:
 
 
 def _exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | FileBody,
+    headers: dict[str, str],
 ) -> Answer:
-    connection.request(method, path, body, headers)
+    if isinstance(body, bytes):
+        connection.request(method, path, body, headers)
+    else:
+        connection.request(method, path, body.file, {**headers, "content-length": str(body.size)})
     response = connection.getresponse()
     content = response.read()
     reached(Point.AWS_ANSWERED)

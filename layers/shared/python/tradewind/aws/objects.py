@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import unescape
+from pathlib import Path
 from urllib.parse import quote, unquote
 
-from tradewind.aws.client import Answer, AwsClient, AwsRefusedError, AwsUnavailableError
+from tradewind.aws.client import Answer, AwsClient, AwsRefusedError, AwsUnavailableError, FileBody
 from tradewind.errors import NotFoundError
 
+_RANGE = 8 * 1024 * 1024
+_BEHIND_THE_END = 416
 _KEY = re.compile(r"<Key>(.*?)</Key>", re.DOTALL)
 
 
@@ -27,6 +30,30 @@ class PayloadStore:
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises NotFoundError where it does not exist or its retention has passed."""
         return self._call("GET", key, b"")
+
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        """Put a file of this machine, piece by piece."""
+        with path.open("rb") as file:
+            body = FileBody(file, path.stat().st_size, sha256)
+            answer = self._client.send(
+                "s3", "PUT", f"/{self._bucket}/{quote(key)}", {}, body, host=self._host
+            )
+        _check("PUT", key, answer)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Write the object into a file of this machine, range by range. Raises NotFoundError."""
+        with path.open("wb") as file:
+            while True:
+                headers = {"range": f"bytes={file.tell()}-{file.tell() + _RANGE - 1}"}
+                answer = self._client.send(
+                    "s3", "GET", f"/{self._bucket}/{quote(key)}", headers, b"", host=self._host
+                )
+                if answer.status == _BEHIND_THE_END:
+                    return
+                _check("GET", key, answer)
+                file.write(answer.body)
+                if len(answer.body) < _RANGE:
+                    return
 
     def delete(self, key: str) -> None:
         """Delete the object; one that does not exist is deleted already."""

@@ -35,14 +35,16 @@ def sign(  # noqa: PLR0913 - a request has this many parts
     keys: Keys,
     at: datetime,
     query: str = "",
+    digest: str | None = None,
 ) -> dict[str, str]:
     """Return ``headers`` with the ones that authenticate the request added. ``at`` is the present moment in UTC.
 
     ``path`` is the path as sent, already percent-encoded, without a query; ``query`` is the query as sent, its
-    parameters sorted and percent-encoded.
+    parameters sorted and percent-encoded. ``digest`` is the body's SHA-256 in hexadecimal where it does not lie in
+    ``body``.
     """
     stamp = at.strftime("%Y%m%dT%H%M%SZ")
-    digest = hashlib.sha256(body).hexdigest()
+    digest = digest or hashlib.sha256(body).hexdigest()
     signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
     signed |= {"host": host, "x-amz-date": stamp}
     if service == "s3":

@@ -15,6 +15,7 @@ from typing import Any
 from tradewind.advertising import ConversionApis
 from tradewind.catalogue import Catalogue
 from tradewind.clock import Clock
+from tradewind.exporting import Couriers, WebhookSender
 from tradewind.ports import (
     DiscountCodes,
     EmailSender,
@@ -83,6 +84,14 @@ PROVIDERS: Mapping[Any, Provider] = {
     ),
     AdReports: Provider(
         "tradewind.integrations.ad_reports:ad_reports",
+        frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
+    ),
+    Couriers: Provider(
+        "tradewind.integrations.couriers:couriers",
+        frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
+    ),
+    WebhookSender: Provider(
+        "tradewind.integrations.webhook_sender:webhook_sender",
         frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from tradewind.aws.client import AwsClient
 from tradewind.aws.keys import KeyService
@@ -112,6 +113,14 @@ class SettledPayloads:
     def get(self, key: str) -> bytes:
         self._session.settle()
         return self._payloads.get(key)
+
+    def put_file(self, key: str, path: Path, sha256: str) -> None:
+        self._session.settle()
+        self._payloads.put_file(key, path, sha256)
+
+    def get_file(self, key: str, path: Path) -> None:
+        self._session.settle()
+        self._payloads.get_file(key, path)
 
     def delete(self, key: str) -> None:
         self._session.settle()

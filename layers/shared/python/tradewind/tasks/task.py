@@ -36,6 +36,7 @@ class Task:
     queue's mapping over all tenants. ``starts`` names the tasks that its follow-ups may start: the grants follow it.
     ``entity`` names the payload field whose value orders messages inside a tenant. ``layers`` are folders of
     ``layers/`` whose packages the task's Lambda has beside every function's: import those inside what uses them.
+    ``memory`` and ``storage`` (of temporary files) are in MiB.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Task:
     starts: tuple[str, ...]
     starts_workflow: str | None
     layers: tuple[str, ...] = ()
+    storage: int = 512
     margin: timedelta = VISIBILITY_MARGIN
     needs: frozenset[Need] = field(default_factory=frozenset)
 
@@ -147,6 +149,7 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
     starts: tuple[str, ...] = (),
     starts_workflow: str | None = None,
     layers: tuple[str, ...] = (),
+    storage: int = 512,
 ) -> Callable[[Callable[..., Any]], Task]:
     """Declare a task. Raises at import where the id, the signature or a number cannot work."""
 
@@ -170,6 +173,7 @@ def task(  # noqa: PLR0913 - the decorator is the one place where a task says ev
             starts=starts,
             starts_workflow=starts_workflow,
             layers=layers,
+            storage=storage,
             needs=frozenset(need for provider in providers.values() for need in provider.needs),
         )
         _check(made)
@@ -217,6 +221,7 @@ def _check(made: Task) -> None:
         "timeout must be above zero and at most 15 minutes": not timedelta() < made.timeout <= MAX_TIMEOUT,
         "cap must lie between 1 and concurrency": not 1 <= made.cap <= made.concurrency,
         "concurrency must lie between 2 and 1000": not 2 <= made.concurrency <= 1000,  # noqa: PLR2004 - AWS's range
+        "storage must lie between 512 and 10240": not 512 <= made.storage <= 10_240,  # noqa: PLR2004 - AWS's range
         "its docstring's first line is the function's description and is missing": not made.function.__doc__,
         "an event that starts it has no contract in tradewind.contracts.events": any(
             event.type not in EVENTS for event in made.events

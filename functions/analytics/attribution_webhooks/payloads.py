@@ -1,0 +1,39 @@
+"""What webhook tasks take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from analytics.attribution_exports.payloads import Webhook
+from analytics.attribution_webhooks.model import EventType, Subscription
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+
+
+class WebhookSubscription(BaseModel):
+    """Who wants to hear of what; one of the same name is replaced, and goes on with what waits for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    url: str
+    events: Annotated[tuple[EventType, ...], Field(min_length=1, max_length=3)] = tuple(EventType)
+    active: bool = True
+
+    @field_validator("url")
+    @classmethod
+    def _as_exports_have_it(cls, url: str) -> str:
+        return Webhook(url=url).url
+
+    def subscription(self) -> Subscription:
+        return Subscription(self.name, self.url, tuple(dict.fromkeys(self.events)), self.active)
+
+
+class WebhooksToSend(BaseModel):
+    """How many are sent before the rest is handed on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100

@@ -1,0 +1,1 @@
+"""A merchant's own server, as far as Tradewind sends it webhooks and files."""
