@@ -25,7 +25,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import find_state
-from tradewind.contracts import ads, exports, resend, slack
+from tradewind.contracts import ads, exports, fairing, resend, slack
 
 SHOPIFY_SECRETS = ("app_secret", "access_token", "refresh_token")
 SECRETS = {
@@ -34,6 +34,7 @@ SECRETS = {
     "slack": slack.CREDENTIALS,
     exports.PROVIDER: exports.CREDENTIALS,
     exports.WEBHOOKS_PROVIDER: (exports.WEBHOOK_SECRET,),
+    "fairing": fairing.CREDENTIALS,
     **ads.CREDENTIALS,
 }
 _USAGE, _REFUSED = 2, 1

@@ -34,7 +34,8 @@ from tradewind.ports import (
     UpdatePage,
     WebhookSubscription,
 )
-from tradewind.spending import AdAccount, CampaignDay, Span
+from tradewind.spending import AdAccount, CampaignDay, Span, ViewDay
+from tradewind.surveys import AnswerPage, SurveyAnswer
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -261,6 +262,20 @@ class FakeAdReports:
 
     def fetch(self, account: AdAccount, span: Span, report: str | None) -> tuple[CampaignDay, ...]:
         return (CampaignDay(span.last, "1", "Campaign", account.currency, 100, 1, 1, Decimal(0), 0),)
+
+    def fetch_views(self, account: AdAccount, span: Span) -> tuple[ViewDay, ...]:
+        return (ViewDay(span.last, "1", "Campaign", account.currency, Decimal(1), 100),)
+
+
+class FakeSurvey:
+    """A survey with one answer."""
+
+    def is_connected(self) -> bool:
+        return True
+
+    def list_answers(self, since: datetime, cursor: str | None) -> AnswerPage:
+        answer = SurveyAnswer("r1", since, "q1", "How?", "Podcast", None, None, 1, "1001", None)
+        return AnswerPage((answer,), cursor)
 
 
 @dataclass

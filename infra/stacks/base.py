@@ -15,6 +15,7 @@ from infra.bundles import Bundle
 from infra.names import Names
 from infra.settings import StageSettings
 from tradewind.settings import (
+    DEFAULT_FAIRING_URL,
     DEFAULT_GA4_URL,
     DEFAULT_GOOGLE_ADS_URL,
     DEFAULT_GOOGLE_OAUTH_URL,
@@ -144,6 +145,7 @@ class TradewindStack(Stack):
                 "TRADEWIND_SHOPIFY_URL": "https://{shop}",
                 "TRADEWIND_RESEND_URL": "https://api.resend.com",
                 "TRADEWIND_SLACK_URL": "https://slack.com/api",
+                "TRADEWIND_FAIRING_URL": DEFAULT_FAIRING_URL,
                 "TRADEWIND_GA4_URL": DEFAULT_GA4_URL,
                 "TRADEWIND_META_URL": DEFAULT_META_URL,
                 "TRADEWIND_TIKTOK_URL": DEFAULT_TIKTOK_URL,
@@ -162,6 +164,7 @@ class TradewindStack(Stack):
             "TRADEWIND_SHOPIFY_URL": f"{cloud.sandbox_url.rstrip('/')}/shopify/{{shop}}",
             "TRADEWIND_RESEND_URL": f"{cloud.sandbox_url.rstrip('/')}/resend",
             "TRADEWIND_SLACK_URL": f"{cloud.sandbox_url.rstrip('/')}/slack",
+            "TRADEWIND_FAIRING_URL": f"{cloud.sandbox_url.rstrip('/')}/fairing",
             "TRADEWIND_GA4_URL": f"{cloud.sandbox_url.rstrip('/')}/ga4",
             "TRADEWIND_META_URL": f"{cloud.sandbox_url.rstrip('/')}/meta",
             "TRADEWIND_TIKTOK_URL": f"{cloud.sandbox_url.rstrip('/')}/tiktok",

@@ -31,6 +31,7 @@ PURE = (
     "tradewind.money",
     "tradewind.ports",
     "tradewind.spending",
+    "tradewind.surveys",
 )
 FOR_DOMAINS = (
     *PURE,

@@ -16,7 +16,7 @@ from infra.names import Names
 from infra.settings import StageSettings
 from ingress.admin import RegisterTenant
 from tests.conftest import ROOT
-from tradewind.contracts import ads, exports, slack
+from tradewind.contracts import ads, exports, fairing, slack
 from tradewind.contracts.resend import CREDENTIALS
 
 HEADING = "## Settings and secrets"
@@ -161,6 +161,7 @@ def test_every_secret_and_credential_is_in_the_table_and_exists(rows: list[Row])
     chat = {f"slack/{name}" for name in slack.CREDENTIALS}
     places = {f"{exports.PROVIDER}/{name}" for name in exports.CREDENTIALS}
     places.add(f"{exports.WEBHOOKS_PROVIDER}/{exports.WEBHOOK_SECRET}")
+    chat |= {f"fairing/{name}" for name in fairing.CREDENTIALS}
     platforms = {f"{name}/{each}" for name, secrets in ads.CREDENTIALS.items() for each in secrets}
     assert named(rows, "tenant credential") == shopify_credentials() | resend | chat | places | platforms
 

@@ -156,6 +156,21 @@ def test_purchase_told_after_its_order_is_worth_what_is_left_of_it(page: Storefr
     assert conversions(page) == [("visitor-1", "event", "visitor", 10_200, 8_000, False)]
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+def test_test_order_is_nobodys_conversion_whoever_tells_of_it(page: Storefront, *, told_first: bool) -> None:
+    """Neither a page nor the order itself makes it one, in whatever order they come."""
+    event = an_event(1, "visitor-1", "purchase", order_id=1001, value_cents=10_200)
+    if told_first:
+        page.post(event)
+    order(page, test=True)
+    if not told_first:
+        page.post(event)
+    order(page, test=True, updated_at=PLACED + timedelta(hours=2))
+    assert conversions(page) == [("visitor-1", "event", "visitor", 10_200, 0, True)]
+    page.run(decisions.handle_test_ended, {"test_id": "hero"})
+    assert page.metrics() == []
+
+
 def test_end_of_a_test_counts_what_is_left_of_its_orders(page: Storefront) -> None:
     page.post(an_event(1, "visitor-1", "purchase", order_id=1001, value_cents=1))
     order(page)

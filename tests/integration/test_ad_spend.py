@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-import analytics.ad_platforms.spend_tasks  # noqa: F401 - registers the tasks
+import analytics.ad_platforms.spend_tasks
+import analytics.ad_platforms.view_tasks  # noqa: F401 - registers the tasks
 from tests.integration.harness import House, local_settings
 from tests.integration.sealing import ContextKeys
 from tests.integration.test_sandbox import running
@@ -249,3 +250,92 @@ def test_other_refusals_of_google(desk: Desk, error: str, kind: str, end: type[A
 
 def test_tenant_without_accounts_asks_nobody(desk: Desk) -> None:
     assert [desk.synced(task) for task in (META, GOOGLE, TIKTOK)] == [0, 0, 0]
+
+
+VIEWS = "analytics-attribution-vta-sync"
+PLACES = {"meta": "meta/accounts", "google_ads": "google_ads/customers", "tiktok": "tiktok/advertisers"}
+
+
+def viewed(desk: Desk, platform: str, account: str, *rows: tuple[str, str, int, str]) -> None:
+    """Campaigns that are credited with having been seen: day, campaign, conversions and their value."""
+    told = [
+        {"date": day, "campaign_id": number, "name": f"Campaign {number}", "spend": "1.00", "conversions": 9,
+         "value": "99.00", "view_conversions": conversions, "view_value": value}
+        for day, number, conversions, value in rows
+    ]  # fmt: skip
+    answer = httpx.put(f"{desk.url}/_sandbox/{PLACES[platform]}/{account}", json={"rows": told})
+    answer.raise_for_status()
+
+
+def stored_views(desk: Desk) -> list[tuple[Any, ...]]:
+    rows = desk.house.query(
+        "SELECT platform, viewed_on::text, campaign_id, conversions::int, conversion_value_cents"
+        " FROM ad_view_conversions ORDER BY platform, viewed_on, campaign_id"
+    )
+    return [tuple(row.values()) for row in rows]
+
+
+def test_views_of_seven_days_are_taken_over_from_all_platforms_once(desk: Desk) -> None:
+    """The 16th lies before the seven days up to the 23rd. Google tells no value."""
+    days = (("2026-11-16", "1", 5, "50.00"), ("2026-11-17", "1", 2, "30.25"), ("2026-11-23", "2", 1, "7.00"))
+    for platform in PLACES:
+        desk.map(platform, desk.account)
+        viewed(desk, platform, desk.account, *days)
+    expected = [
+        ("google_ads", "2026-11-17", "1", 2, None),
+        ("google_ads", "2026-11-23", "2", 1, None),
+        ("meta", "2026-11-17", "1", 2, 3025),
+        ("meta", "2026-11-23", "2", 1, 700),
+        ("tiktok", "2026-11-17", "1", 2, 3025),
+        ("tiktok", "2026-11-23", "2", 1, 700),
+    ]
+    for _ in range(2):
+        assert desk.synced(VIEWS) == 6
+        assert stored_views(desk) == expected
+    viewed(desk, "meta", desk.account, ("2026-11-17", "1", 3, "31.00"))
+    assert desk.synced(VIEWS) == 5
+    assert [row for row in stored_views(desk) if row[0] == "meta"] == [("meta", "2026-11-17", "1", 3, 3100)]
+
+
+def test_platform_that_refuses_or_is_not_connected_does_not_keep_the_others(desk: Desk) -> None:
+    for platform in PLACES:
+        desk.map(platform, desk.account)
+        viewed(desk, platform, desk.account, ("2026-11-20", "1", 1, "1.00"))
+    httpx.put(
+        f"{desk.url}/_sandbox/google_ads/customers/{desk.account}", json={"error": "CUSTOMER_NOT_ENABLED"}
+    )
+    desk.house.write("DELETE FROM credentials WHERE provider = 'meta'")
+    end = desk.run(VIEWS)
+    assert isinstance(end, Done)
+    result = to_plain(end.result)
+    assert (result["rows"], result["not_connected"]) == (1, [f"meta/{desk.account}"])
+    assert [each.split(":")[0] for each in result["refused"]] == [f"google_ads/{desk.account}"]
+    assert [row[0] for row in stored_views(desk)] == ["tiktok"]
+
+
+def test_account_makes_its_tenant_due_and_each_run_the_next_night(desk: Desk) -> None:
+    due = "SELECT due_at FROM schedule_due WHERE schedule = 'analytics-attribution-vta-sync-scheduled'"
+    assert desk.synced(VIEWS) == 0
+    assert desk.house.query(due) == []
+    desk.map("tiktok", desk.account)
+    assert len(desk.house.query(due)) == 1
+    desk.house.write("DELETE FROM schedule_due")
+    viewed(desk, "tiktok", desk.account)
+    desk.synced(VIEWS)
+    assert desk.house.query(due) == [{"due_at": TUESDAY + timedelta(hours=12)}]
+
+
+@pytest.mark.parametrize("payload", [{"days": 0}, {"days": 8}, {"last_day": "soon"}, {"hours": 1}])
+def test_views_of_impossible_days_are_refused_by_name(desk: Desk, payload: dict[str, Any]) -> None:
+    end = desk.run(VIEWS, payload)
+    assert isinstance(end, Dead)
+    assert next(iter(payload)) in str(end.error)
+
+
+def test_tiktoks_purchases_are_counted_and_not_what_a_campaign_is_optimised_for(desk: Desk) -> None:
+    row = {"date": "2026-11-23", "campaign_id": "1", "name": "One", "spend": "5.00", "goals": 40, "conversions": 2,
+           "value": "88.50"}  # fmt: skip
+    httpx.put(f"{desk.url}/_sandbox/tiktok/advertisers/{desk.account}", json={"rows": [row]})
+    desk.map("tiktok", desk.account)
+    assert desk.synced(TIKTOK) == 1
+    assert desk.spend("conversions::int, conversion_value_cents") == [(2, 8850)]

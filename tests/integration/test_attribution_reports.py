@@ -139,6 +139,69 @@ def test_days_channels_sum_to_its_conversions_and_are_counted_anew(house: House)
     assert [tuple(row.values()) for row in house.query(summary, YESTERDAY)] == wanted
 
 
+def spend(house: House, platform: str, cents: int, account: str = "act_1", **about: Any) -> None:
+    row = {"spent_on": YESTERDAY, "currency": "USD", "counts_for_pnl": True, **about}
+    house.write(
+        f"INSERT INTO ad_spend (platform, account_id, campaign_id, spend_cents, {', '.join(row)})"
+        f" VALUES (%s, %s, 'c', %s, {', '.join(['%s'] * len(row))})",
+        platform,
+        account,
+        cents,
+        *row.values(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cents", "roas", "cpa", "cac"), [(5_000, 4_080, 2_500, 5_000), (3_333, 6_121, 1_667, 3_333)]
+)
+def test_mapped_spend_stands_at_its_platforms_paid_channel_with_its_ratios(
+    house: House, cents: int, roas: int, cpa: int, cac: int
+) -> None:
+    """Two orders of 102.00 from paid Google, one a new customer's. 204.00 / 33.33 = 6.1206, 33.33 / 2 = 16.665."""
+    noon = datetime.combine(YESTERDAY, datetime.min.time(), UTC) + timedelta(hours=12)
+    for number, at in ((1, noon), (2, noon + timedelta(hours=1))):
+        touch(house, f"visitor-{number}", noon - timedelta(hours=2))
+        order(house, number, at)
+    for platform in ("google_ads", "meta"):
+        house.write(
+            "INSERT INTO ad_account_mappings (platform, account_id, currency) VALUES (%s, 'act_1', 'USD')",
+            platform,
+        )
+    spend(house, "google_ads", cents)
+    spend(house, "meta", 1_000)
+    spend(house, "tiktok", 9_999)
+    spend(house, "google_ads", 8_888, "not mapped")
+    spend(house, "google_ads", 7_777, spent_on=YESTERDAY - timedelta(days=1))
+    spend(house, "meta", 6_666, "act_2")
+    assert run(house, attribution_daily_metrics, {"days": 1})["days"] == 1
+    rows = house.query(
+        "SELECT channel, platform, revenue_cents, conversions::float AS n, new_customers::float AS new, spend_cents,"
+        " roas_thousandths, cpa_cents, cac_cents FROM attribution_channel_summary WHERE summary_on = %s"
+        " AND window_days = 7 AND model = 'linear' ORDER BY 2",
+        YESTERDAY,
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("paid", "google", 20_400, 2.0, 1.0, cents, roas, cpa, cac),
+        ("paid", "meta", 0, 0.0, 0.0, 1_000, 0, None, None),
+    ]
+
+
+def test_channel_without_spend_has_no_ratios_and_spend_in_another_currency_is_none(house: House) -> None:
+    noon = datetime.combine(YESTERDAY, datetime.min.time(), UTC) + timedelta(hours=12)
+    touch(house, "visitor-1", noon - timedelta(hours=2))
+    order(house, 1, noon)
+    house.write(
+        "INSERT INTO ad_account_mappings (platform, account_id, currency) VALUES ('google_ads', 'act_1', 'EUR')"
+    )
+    spend(house, "google_ads", 5_000, currency="EUR")
+    run(house, attribution_daily_metrics, {"days": 1})
+    rows = house.query(
+        "SELECT DISTINCT channel, platform, spend_cents, roas_thousandths, cpa_cents, cac_cents"
+        " FROM attribution_channel_summary"
+    )
+    assert [tuple(row.values()) for row in rows] == [("paid", "google", 0, None, None, None)]
+
+
 def test_snapshot_tells_how_much_is_covered(house: House) -> None:
     noon = datetime.combine(YESTERDAY, datetime.min.time(), UTC) + timedelta(hours=12)
     for number in (1, 2, 3):

@@ -176,6 +176,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "repeatable": True,
         "horizons": [30],
         "reconciled_on": TODAY,
+        "schedule": "hourly",
         "excluded_orders": Jsonb({}),
         "training_id": UUID(int=1000 + THEIRS),
         "fence": THEIRS,

@@ -27,6 +27,7 @@ from tests.fakes import (
     FakePayloads,
     FakeQueues,
     FakeShopify,
+    FakeSurvey,
     FakeWebhookSender,
     an_order,
 )
@@ -180,6 +181,7 @@ class Twins:
             "messenger": lambda _: FakeMessenger(),
             "apis": lambda _: FakeConversionApis(),
             "reports": lambda _: FakeAdReports(),
+            "survey": lambda _: FakeSurvey(),
             "email": lambda _: FakeEmailSender(),
             "links": lambda _: FakeLinks(),
             "discounts": lambda _: FakeDiscountCodes(),

@@ -78,6 +78,8 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("ab_metric_discrepancies", "found_by"): "sync",
     ("ad_account_mappings", "platform"): "google_ads",
     ("ad_event_reconciliations", "destination"): "meta",
+    ("ad_view_conversions", "platform"): "google_ads",
+    ("survey_answers", "provider"): "fairing",
     ("ad_spend", "platform"): "google_ads",
     ("conversion_events_sent", "destination"): "meta",
     ("conversion_events_sent", "event_name"): "purchase",

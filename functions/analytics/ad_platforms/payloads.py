@@ -109,6 +109,15 @@ class SpendDays(BaseModel):
     days: Annotated[int, Field(ge=1, le=93)] | None = None
 
 
+class ViewDays(BaseModel):
+    """How many days are asked for, up to ``last_day`` (the last complete one)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    last_day: date | None = None
+    days: Annotated[int, Field(ge=1, le=7)] = 7
+
+
 class AdAccountMapping(BaseModel):
     """An account of the tenant's at a platform; ``currency`` is what it is billed in."""
 

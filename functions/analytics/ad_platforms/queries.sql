@@ -122,6 +122,33 @@ ON CONFLICT (tenant_id, platform, spent_on, account_id, campaign_id) DO UPDATE S
     impressions = excluded.impressions, clicks = excluded.clicks, conversions = excluded.conversions,
     conversion_value_cents = excluded.conversion_value_cents, counts_for_pnl = excluded.counts_for_pnl, synced_at = now();
 
+-- schedule_next --
+-- When the schedule is to ask this tenant again.
+SELECT mark_due(%(schedule)s, %(due_at)s);
+
+-- pick_all_accounts --
+-- Every synced account.
+SELECT m.platform, m.account_id, m.currency FROM ad_account_mappings m WHERE m.active ORDER BY 1, 2;
+
+-- delete_vanished_views --
+-- Campaigns to which a platform credits nothing more for these days of an account.
+DELETE FROM ad_view_conversions v
+WHERE v.platform = %(platform)s AND v.account_id = %(account_id)s AND v.viewed_on BETWEEN %(first_day)s AND %(last_day)s
+  AND NOT EXISTS (SELECT FROM jsonb_populate_recordset(NULL::ad_view_conversions, %(view_days)s) w
+                  WHERE w.platform = v.platform AND w.account_id = v.account_id AND w.viewed_on = v.viewed_on
+                    AND w.campaign_id = v.campaign_id);
+
+-- save_views --
+-- What is credited to views now.
+INSERT INTO ad_view_conversions AS v (platform, viewed_on, account_id, campaign_id, campaign_name, currency, conversions,
+    conversion_value_cents)
+SELECT w.platform, w.viewed_on, w.account_id, w.campaign_id, w.campaign_name, w.currency, w.conversions,
+       w.conversion_value_cents
+FROM jsonb_populate_recordset(NULL::ad_view_conversions, %(view_days)s) w
+ON CONFLICT (tenant_id, platform, viewed_on, account_id, campaign_id) DO UPDATE SET
+    campaign_name = excluded.campaign_name, currency = excluded.currency, conversions = excluded.conversions,
+    conversion_value_cents = excluded.conversion_value_cents, synced_at = now();
+
 -- pick_connections --
 -- What is stored of each of these platforms, and since when; unknown once a secret was replaced.
 SELECT c.provider, array_agg(c.name) AS names, CASE WHEN bool_and(c.version = 1) THEN max(c.updated_at) END AS since

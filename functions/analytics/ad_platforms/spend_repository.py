@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from analytics.ad_platforms.spend_model import Piece
-from tradewind.spending import AdAccount, CampaignDay, SpendPlatform
+from tradewind.spending import AdAccount, CampaignDay, Span, SpendPlatform, ViewDay
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
@@ -24,6 +25,43 @@ class Spend:
         return tuple(
             AdAccount(SpendPlatform(row["platform"]), row["account_id"], row["currency"]) for row in rows
         )
+
+    def pick_all_accounts(self) -> tuple[AdAccount, ...]:
+        """Those of every platform."""
+        rows = self._tx.fetch_all(QUERIES["pick_all_accounts"])
+        return tuple(
+            AdAccount(SpendPlatform(row["platform"]), row["account_id"], row["currency"]) for row in rows
+        )
+
+    def schedule_next(self, schedule: str, due_at: datetime) -> None:
+        """Say when there is something to fetch again."""
+        self._tx.execute(QUERIES["schedule_next"], {"schedule": schedule, "due_at": due_at})
+
+    def replace_views(self, account: AdAccount, span: Span, days: Sequence[ViewDay]) -> int:
+        """Write what an account's days are credited with now; what is credited no more is deleted."""
+        rows = [
+            {
+                "platform": account.platform,
+                "viewed_on": day.viewed_on.isoformat(),
+                "account_id": account.id,
+                "campaign_id": day.campaign_id,
+                "campaign_name": day.campaign_name,
+                "currency": day.currency,
+                "conversions": str(day.conversions),
+                "conversion_value_cents": day.value_cents,
+            }
+            for day in days
+            if day.conversions or day.value_cents
+        ]
+        about = {
+            "platform": account.platform,
+            "account_id": account.id,
+            "first_day": span.first,
+            "last_day": span.last,
+            "view_days": Jsonb(rows),
+        }
+        self._tx.execute(QUERIES["delete_vanished_views"], about)
+        return self._tx.execute(QUERIES["save_views"], about)
 
     def map_account(self, account: AdAccount, *, active: bool, counts: bool) -> None:
         self._tx.execute(

@@ -194,17 +194,44 @@ DELETE FROM attribution_channel_summary WHERE summary_on = %(summary_on)s;
 
 -- save_summary --
 -- A day's channels and platforms by each model in each window, in the tenant's currency. Test orders and voided ones are none.
+-- What the mapped ad accounts cost stands at their platform's paid channel, in every model and window, earned it anything or
+-- not; a ratio whose divisor is zero is null.
+WITH earned AS (
+    SELECT a.model, a.window_days, a.channel, touch_platform(t.click_id, t.source) AS platform,
+           count(DISTINCT a.touchpoint_id)::integer AS touchpoints, sum(a.credit) AS conversions,
+           sum(a.revenue_cents)::bigint AS revenue_cents,
+           coalesce(sum(a.credit) FILTER (WHERE c.first_purchase), 0) AS new_customers
+    FROM attribution_conversions c
+    JOIN orders o ON o.shopify_order_id = c.shopify_order_id AND o.financial_status <> 'voided' AND NOT o.test
+    JOIN attribution_results a ON a.shopify_order_id = c.shopify_order_id
+    LEFT JOIN attribution_touchpoints t ON t.touchpoint_id = a.touchpoint_id
+        AND t.occurred_at BETWEEN c.converted_at - interval '90 days' AND c.converted_at
+    WHERE c.converted_at >= %(opened_at)s AND c.converted_at < %(closes_at)s AND c.currency = %(currency)s
+    GROUP BY 1, 2, 3, 4
+), spent AS (
+    SELECT CASE s.platform WHEN 'google_ads' THEN 'google' ELSE s.platform END AS platform, sum(s.spend_cents)::bigint AS cents
+    FROM ad_spend s JOIN ad_account_mappings m ON m.platform = s.platform AND m.account_id = s.account_id
+    WHERE s.spent_on = %(summary_on)s AND s.currency = %(currency)s AND s.counts_for_pnl
+    GROUP BY 1 HAVING sum(s.spend_cents) > 0
+), paid AS (
+    SELECT m.model, w.window_days, 'paid' AS channel, s.platform, s.cents
+    FROM spent s CROSS JOIN unnest(%(models)s::text[]) m (model) CROSS JOIN unnest(%(windows)s::integer[]) w (window_days)
+), counted AS (
+    SELECT coalesce(e.model, p.model) AS model, coalesce(e.window_days, p.window_days) AS window_days,
+           coalesce(e.channel, p.channel) AS channel, coalesce(e.platform, p.platform) AS platform,
+           coalesce(e.touchpoints, 0) AS touchpoints, coalesce(e.conversions, 0) AS conversions,
+           coalesce(e.revenue_cents, 0) AS revenue_cents, coalesce(e.new_customers, 0) AS new_customers,
+           coalesce(p.cents, 0) AS spend_cents
+    FROM earned e FULL JOIN paid p ON p.model = e.model AND p.window_days = e.window_days AND p.channel = e.channel
+                                  AND p.platform = e.platform
+)
 INSERT INTO attribution_channel_summary (summary_on, model, window_days, channel, platform, touchpoints, conversions,
-                                         revenue_cents)
-SELECT %(summary_on)s, a.model, a.window_days, a.channel, touch_platform(t.click_id, t.source),
-       count(DISTINCT a.touchpoint_id)::integer, sum(a.credit), sum(a.revenue_cents)::bigint
-FROM attribution_conversions c
-JOIN orders o ON o.shopify_order_id = c.shopify_order_id AND o.financial_status <> 'voided' AND NOT o.test
-JOIN attribution_results a ON a.shopify_order_id = c.shopify_order_id
-LEFT JOIN attribution_touchpoints t ON t.touchpoint_id = a.touchpoint_id
-    AND t.occurred_at BETWEEN c.converted_at - interval '90 days' AND c.converted_at
-WHERE c.converted_at >= %(opened_at)s AND c.converted_at < %(closes_at)s AND c.currency = %(currency)s
-GROUP BY 2, 3, 4, 5;
+    revenue_cents, new_customers, spend_cents, roas_thousandths, cpa_cents, cac_cents)
+SELECT %(summary_on)s, c.model, c.window_days, c.channel, c.platform, c.touchpoints, c.conversions, c.revenue_cents,
+       c.new_customers, c.spend_cents, round(c.revenue_cents * 1000.0 / nullif(c.spend_cents, 0))::bigint,
+       CASE WHEN c.spend_cents > 0 THEN round(c.spend_cents / nullif(c.conversions, 0))::bigint END,
+       CASE WHEN c.spend_cents > 0 THEN round(c.spend_cents / nullif(c.new_customers, 0))::bigint END
+FROM counted c;
 
 -- save_quality --
 -- How much of a day is explained. Webhooks are those that Shopify has sent; failed ones ended as a dead letter.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from analytics.metrics.model import Period
+from tradewind.contracts.attribution import AttributionSettings
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
 
@@ -62,11 +63,12 @@ class Days:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def save_summary(self, day: Period, currency: str) -> int:
-        """Count a day's channels anew; how many rows that are."""
+    def save_summary(self, day: Period, currency: str, written: AttributionSettings) -> int:
+        """Count a day's channels and their costs anew, in the models and windows of ``written``; how many rows."""
         about = {"summary_on": day.starts_on, "opened_at": day.opened_at, "closes_at": day.closes_at}
         self._tx.execute(QUERIES["clear_summary"], {"summary_on": day.starts_on})
-        return self._tx.execute(QUERIES["save_summary"], {**about, "currency": currency})
+        models = {"models": [*written.models], "windows": [*written.windows]}
+        return self._tx.execute(QUERIES["save_summary"], {**about, **models, "currency": currency})
 
     def save_quality(self, day: Period) -> Quality:
         """Count a day's coverage anew."""

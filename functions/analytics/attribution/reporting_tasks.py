@@ -13,6 +13,7 @@ from analytics.attribution.tasks import ATTRIBUTION
 from analytics.metrics.model import closed_days
 from analytics.metrics.payloads import Days
 from tradewind.clock import Clock
+from tradewind.contracts.attribution import AttributionSettings
 from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.run import Continuation, Run
 from tradewind.tasks.task import task
@@ -136,10 +137,14 @@ def attribution_order_reconciliation_manual(
     cap=1,
 )
 def attribution_daily_metrics(payload: Days, run: Run, tenant: Tenant, db: TenantDb, clock: Clock) -> Summed:
-    """Sum the last local days' conversions by model, window, channel and platform, each day anew."""
+    """Sum the last local days' conversions by model, window, channel and platform, each day anew, with what they cost.
+
+    A day's spend comes after its night: it counts from the next night on, as each day is summed three times.
+    """
     days = closed_days(run.moment(clock), tenant.zone, payload.days, payload.last_day)
     with db.begin() as tx:
-        rows = sum(CountedDays(tx).save_summary(day, tenant.currency) for day in days)
+        written = AttributionSettings.of(tenant.settings)
+        rows = sum(CountedDays(tx).save_summary(day, tenant.currency, written) for day in days)
     return Summed(len(days), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from infra.local.sandbox.fairing.provider import FairingProvider
 from infra.local.sandbox.ga4.provider import Ga4Provider
 from infra.local.sandbox.google_ads.provider import GoogleAdsProvider
 from infra.local.sandbox.meta.provider import MetaProvider
@@ -23,4 +24,5 @@ PROVIDERS: Mapping[str, Callable[[], Provider]] = {
     "tiktok": TikTokProvider,
     "google_ads": GoogleAdsProvider,
     "receiver": ReceiverProvider,
+    "fairing": FairingProvider,
 }

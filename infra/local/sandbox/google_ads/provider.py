@@ -78,6 +78,7 @@ class GoogleAdsProvider:
                 "clicks": str(row.get("clicks", 0)),
                 "conversions": float(row.get("conversions", 0)),
                 "conversionsValue": float(row.get("value", 0)),
+                "viewThroughConversions": str(row.get("view_conversions", 0)),
             },
         }
 

@@ -67,18 +67,24 @@ class Insights:
     def _page(self, account: str, first: str, last: str, asked: Mapping[str, str]) -> dict[str, Any]:
         rows = rows_between(self._campaigns, account, first, last)
         at = int(asked.get("after", 0))
-        shown = [self._row(account, row) for row in rows[at : at + PAGE]]
+        windows = json.loads(asked.get("action_attribution_windows", "[]"))
+        shown = [self._row(account, row, windows) for row in rows[at : at + PAGE]]
         paging: dict[str, Any] = {"cursors": {"before": str(at), "after": str(at + PAGE)}}
         if at + PAGE < len(rows):
             paging["next"] = "https://graph.facebook.com/next"
         return {"data": shown, "paging": paging}
 
-    def _row(self, account: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, account: str, row: Mapping[str, Any], windows: list[str]) -> dict[str, Any]:
+        """A window that was asked for stands beside ``value``, under its own name, where it has anything."""
+        viewed = {"1d_view": str(row["view_conversions"])} if row.get("view_conversions") else {}
+        worth_viewed = {"1d_view": str(row["view_value"])} if row.get("view_value") else {}
+        if "1d_view" not in windows:
+            viewed, worth_viewed = {}, {}
         told = [
-            {"action_type": name, "value": str(row.get("conversions", 0))}
+            {"action_type": name, "value": str(row.get("conversions", 0)), **viewed}
             for name in ("purchase", "omni_purchase")
         ]
-        worth = [{"action_type": "omni_purchase", "value": str(row.get("value", 0))}]
+        worth = [{"action_type": "omni_purchase", "value": str(row.get("value", 0)), **worth_viewed}]
         return {
             "date_start": row["date"],
             "date_stop": row["date"],

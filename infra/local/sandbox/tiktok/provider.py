@@ -5,6 +5,7 @@ A token ends with the id of its pixel. Events with one name and id count once.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ REPORT_PAGE = 2
 """Rows on a page of a report: small, so that every report has several."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EVENTS = {"Purchase", "CompletePayment", "AddToCart", "ViewContent", "InitiateCheckout"}
+METRICS = {"campaign_name", "spend", "impressions", "clicks", "conversion", "complete_payment",
+           "total_complete_payment_rate", "vta_complete_payment", "vta_complete_payment_value"}  # fmt: skip
 _USER = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
 
 
@@ -84,7 +87,11 @@ class TikTokProvider:
             return self._says(40002, "start_date, end_date: at most 30 days")
         rows = rows_between(self._campaigns, query.get("advertiser_id", ""), first, last)
         page, size = int(query.get("page", 1)), min(int(query.get("page_size", 10)), REPORT_PAGE)
-        shown = [_reported(row) for row in rows[(page - 1) * size : page * size]]
+        wanted = json.loads(query.get("metrics", "[]"))
+        unknown = set(wanted) - METRICS
+        if unknown:
+            return self._says(40002, f"metrics: {min(unknown)} is not a valid metric")
+        shown = [_reported(row, wanted) for row in rows[(page - 1) * size : page * size]]
         total = max(1, -(-len(rows) // size))
         info = {"page": page, "page_size": size, "total_number": len(rows), "total_page": total}
         return self._says(0, "OK", {"list": shown, "page_info": info})
@@ -174,15 +181,19 @@ class TikTokProvider:
         return Reply(reply.status, reply.body, reply.headers, remark="" if code == 0 else str(code))
 
 
-def _reported(row: Mapping[str, Any]) -> dict[str, Any]:
+def _reported(row: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
+    known = {
+        "campaign_name": row["name"],
+        "spend": row["spend"],
+        "impressions": str(row.get("impressions", 0)),
+        "clicks": str(row.get("clicks", 0)),
+        "conversion": str(row.get("goals", row.get("conversions", 0))),
+        "complete_payment": str(row.get("conversions", 0)),
+        "total_complete_payment_rate": str(row.get("value", 0)),
+        "vta_complete_payment": str(row.get("view_conversions", 0)),
+        "vta_complete_payment_value": str(row.get("view_value", 0)),
+    }
     return {
         "dimensions": {"campaign_id": row["campaign_id"], "stat_time_day": f"{row['date']} 00:00:00"},
-        "metrics": {
-            "campaign_name": row["name"],
-            "spend": row["spend"],
-            "impressions": str(row.get("impressions", 0)),
-            "clicks": str(row.get("clicks", 0)),
-            "conversion": str(row.get("conversions", 0)),
-            "total_complete_payment_rate": str(row.get("value", 0)),
-        },
+        "metrics": {name: known[name] for name in wanted},
     }

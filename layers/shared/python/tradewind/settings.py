@@ -11,6 +11,7 @@ from functools import cache
 from tradewind.errors import MisconfiguredError
 
 DEFAULT_SHOPIFY_VERSION = "2026-07"
+DEFAULT_FAIRING_URL = "https://app.fairing.co/api"
 DEFAULT_GA4_URL = "https://www.google-analytics.com"
 """In the European Union ``https://region1.google-analytics.com``."""
 DEFAULT_META_URL = "https://graph.facebook.com/v26.0"
@@ -43,6 +44,7 @@ class Settings:
     tiktok_url: str
     google_ads_url: str
     google_oauth_url: str
+    fairing_url: str
     tenant_emails_per_second: int
     max_body_bytes: int
     max_message_bytes: int
@@ -108,6 +110,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tiktok_url=environment.get("TRADEWIND_TIKTOK_URL", DEFAULT_TIKTOK_URL),
         google_ads_url=environment.get("TRADEWIND_GOOGLE_ADS_URL", DEFAULT_GOOGLE_ADS_URL),
         google_oauth_url=environment.get("TRADEWIND_GOOGLE_OAUTH_URL", DEFAULT_GOOGLE_OAUTH_URL),
+        fairing_url=environment.get("TRADEWIND_FAIRING_URL", DEFAULT_FAIRING_URL),
         resend_url=environment.get("TRADEWIND_RESEND_URL", "https://api.resend.com"),
         resend_call_spacing=timedelta(
             milliseconds=_whole_number(environment, "TRADEWIND_RESEND_CALL_SPACING_MS", 550)

@@ -59,6 +59,20 @@ class CampaignDay:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewDay:
+    """What a platform credits to a campaign's ads having been seen on a day, not clicked. ``value_cents`` is None
+    where it tells no value.
+    """
+
+    viewed_on: date
+    campaign_id: str
+    campaign_name: str
+    currency: str
+    conversions: Decimal
+    value_cents: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """A report that the platform is still making, under its ``id``."""
 
@@ -73,6 +87,12 @@ class AdReports(Protocol):
 
         Raises TooMuchDataError (ask for fewer days), NotFoundError (no credentials), RateLimitedError,
         QuotaExceededError, ProviderUnavailableError, CredentialsRejectedError, MisconfiguredError, InvalidPayloadError.
+        """
+
+    def fetch_views(self, account: AdAccount, span: Span) -> tuple[ViewDay, ...]:
+        """The campaigns' view-through conversions of at most a week; those without one may be left out.
+
+        Raises what ``fetch`` raises.
         """
 
 

@@ -12,7 +12,7 @@ from tradewind.integrations.meta.insights import MetaInsightsClient
 from tradewind.integrations.tiktok.reports import TikTokReportsClient
 from tradewind.integrations.transport import Transport, shared_transport
 from tradewind.settings import Settings
-from tradewind.spending import AdAccount, CampaignDay, Pending, Span, SpendPlatform
+from tradewind.spending import AdAccount, CampaignDay, Pending, Span, SpendPlatform, ViewDay
 from tradewind.tasks.scope import Scope, vault_of
 from tradewind.tenancy.credentials import CredentialVault, TenantCredentials
 from tradewind.tenancy.database import Session
@@ -38,31 +38,45 @@ class TenantAdReports:
         self._clock = clock
 
     def fetch(self, account: AdAccount, span: Span, report: str | None) -> tuple[CampaignDay, ...] | Pending:
-        settings, secrets = self._settings, self._secrets(account.platform)
         match account.platform:
             case SpendPlatform.META:
-                meta = MetaInsightsClient(
-                    settings.meta_url,
-                    self._transport(),
-                    secrets["access_token"],
-                    secrets.get("app_secret"),
-                    _ignore,
-                )
-                return meta.fetch(account, span, report)
+                return self._meta().fetch(account, span, report)
             case SpendPlatform.GOOGLE_ADS:
-                google = GoogleAdsClient(
-                    settings.google_ads_url,
-                    settings.google_oauth_url,
-                    self._transport(),
-                    secrets,
-                    self._clock.now(),
-                )
-                return google.fetch(account, span)
+                return self._google().fetch(account, span)
             case SpendPlatform.TIKTOK:
-                tiktok = TikTokReportsClient(
-                    settings.tiktok_url, self._transport(), secrets["reporting_token"]
-                )
-                return tiktok.fetch(account, span)
+                return self._tiktok().fetch(account, span)
+
+    def fetch_views(self, account: AdAccount, span: Span) -> tuple[ViewDay, ...]:
+        match account.platform:
+            case SpendPlatform.META:
+                return self._meta().fetch_views(account, span)
+            case SpendPlatform.GOOGLE_ADS:
+                return self._google().fetch_views(account, span)
+            case SpendPlatform.TIKTOK:
+                return self._tiktok().fetch_views(account, span)
+
+    def _meta(self) -> MetaInsightsClient:
+        secrets = self._secrets(SpendPlatform.META)
+        return MetaInsightsClient(
+            self._settings.meta_url,
+            self._transport(),
+            secrets["access_token"],
+            secrets.get("app_secret"),
+            _ignore,
+        )
+
+    def _google(self) -> GoogleAdsClient:
+        return GoogleAdsClient(
+            self._settings.google_ads_url,
+            self._settings.google_oauth_url,
+            self._transport(),
+            self._secrets(SpendPlatform.GOOGLE_ADS),
+            self._clock.now(),
+        )
+
+    def _tiktok(self) -> TikTokReportsClient:
+        secrets = self._secrets(SpendPlatform.TIKTOK)
+        return TikTokReportsClient(self._settings.tiktok_url, self._transport(), secrets["reporting_token"])
 
     def _transport(self) -> Transport:
         return shared_transport(self._settings.provider_timeout).bound_to(self._session.settle)

@@ -29,6 +29,7 @@ from tradewind.ports import (
     UnsubscribeLinks,
 )
 from tradewind.spending import AdReports
+from tradewind.surveys import Survey
 from tradewind.tasks.run import Outbox, Run
 from tradewind.tenancy.database import PlatformDb, TenantDb
 from tradewind.tenancy.tenant import Tenant
@@ -93,6 +94,10 @@ PROVIDERS: Mapping[Any, Provider] = {
     WebhookSender: Provider(
         "tradewind.integrations.webhook_sender:webhook_sender",
         frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
+    ),
+    Survey: Provider(
+        "tradewind.integrations.fairing.provider:survey",
+        frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
     Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
     DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -21,13 +21,17 @@ from tradewind.errors import (
     TradewindError,
 )
 from tradewind.integrations.transport import Answer, Transport
-from tradewind.spending import AdAccount, CampaignDay, Span, cents_of, cents_of_micros, whole
+from tradewind.spending import AdAccount, CampaignDay, Span, ViewDay, cents_of, cents_of_micros, whole
 
 PROVIDER = "google_ads"
 _QUERY = (
     "SELECT campaign.id, campaign.name, customer.currency_code, segments.date, metrics.cost_micros,"
     " metrics.impressions, metrics.clicks, metrics.conversions, metrics.conversions_value FROM campaign"
     " WHERE segments.date BETWEEN '{first}' AND '{last}'"
+)
+_VIEWS = (
+    "SELECT campaign.id, campaign.name, customer.currency_code, segments.date, metrics.view_through_conversions"
+    " FROM campaign WHERE segments.date BETWEEN '{first}' AND '{last}'"
 )
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAILY = {"RESOURCE_EXHAUSTED", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"}
@@ -57,14 +61,21 @@ class GoogleAdsClient:
 
     def fetch(self, account: AdAccount, span: Span) -> tuple[CampaignDay, ...]:
         """All campaigns of the days, in one stream."""
+        return tuple(_day(row, account.currency) for row in self._rows(account, span, _QUERY))
+
+    def fetch_views(self, account: AdAccount, span: Span) -> tuple[ViewDay, ...]:
+        """View-through conversions, of which Google tells no value."""
+        return tuple(_view(row, account.currency) for row in self._rows(account, span, _VIEWS))
+
+    def _rows(self, account: AdAccount, span: Span, asked: str) -> Iterator[Mapping[str, Any]]:
         headers = {"Authorization": f"Bearer {self._token()}"}
         if self._secrets.get("login_customer_id"):
             headers["login-customer-id"] = self._secrets["login_customer_id"].replace("-", "")
         url = f"{self._base_url}/customers/{account.id.replace('-', '')}/googleAds:searchStream"
-        query = _QUERY.format(first=span.first.isoformat(), last=span.last.isoformat())
+        query = asked.format(first=span.first.isoformat(), last=span.last.isoformat())
         answer = self._transport.post_json(PROVIDER, url, {"query": query}, headers)
-        batches = self._read(answer)
-        return tuple(_day(row, account.currency) for batch in batches for row in batch.get("results") or [])
+        for batch in self._read(answer):
+            yield from batch.get("results") or []
 
     def _token(self) -> str:
         fields = {
@@ -132,6 +143,18 @@ def _json(answer: Answer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
+
+
+def _view(row: Mapping[str, Any], currency: str) -> ViewDay:
+    metrics, campaign = row.get("metrics") or {}, row["campaign"]
+    return ViewDay(
+        date.fromisoformat(row["segments"]["date"]),
+        str(campaign["id"]),
+        str(campaign.get("name") or ""),
+        str((row.get("customer") or {}).get("currencyCode") or currency),
+        Decimal(str(metrics.get("viewThroughConversions") or 0)),
+        None,
+    )
 
 
 def _day(row: Mapping[str, Any], currency: str) -> CampaignDay:

@@ -13,13 +13,15 @@ from tradewind.errors import ProviderUnavailableError
 from tradewind.integrations.meta.answers import PROVIDER, Usage, read_answer, usage_of
 from tradewind.integrations.meta.client import proof_of
 from tradewind.integrations.transport import Answer, Transport
-from tradewind.spending import AdAccount, CampaignDay, Pending, Span, cents_of, whole
+from tradewind.spending import AdAccount, CampaignDay, Pending, Span, ViewDay, cents_of, whole
 
 LONGEST_AT_ONCE = 7
 PAGE, MOST_PAGES = 500, 200
 _FIELDS = "account_currency,campaign_id,campaign_name,spend,impressions,clicks,actions,action_values"
 _PURCHASE = ("omni_purchase", "purchase", "offsite_conversion.fb_pixel_purchase")
 """Meta tells one purchase under several names: the first that is there counts."""
+VIEW = "1d_view"
+_VIEW_FIELDS = "account_currency,campaign_id,campaign_name,actions,action_values"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -57,6 +59,18 @@ class MetaInsightsClient:
             return Pending(str(document["report_run_id"]))
         return self._pages(account, path, asked)
 
+    def fetch_views(self, account: AdAccount, span: Span) -> tuple[ViewDay, ...]:
+        """Purchases within a day of having seen an ad."""
+        asked = {
+            "level": "campaign",
+            "time_increment": "1",
+            "fields": _VIEW_FIELDS,
+            "time_range": json.dumps({"since": span.first.isoformat(), "until": span.last.isoformat()}),
+            "action_attribution_windows": json.dumps([VIEW]),
+        }
+        path = f"act_{account.id.removeprefix('act_')}/insights"
+        return tuple(_view(each, account.currency) for each in self._rows(path, asked))
+
     def _look(self, account: AdAccount, report: str) -> tuple[CampaignDay, ...] | Pending:
         document = self._get(report, {})
         status = document.get("async_status")
@@ -67,14 +81,18 @@ class MetaInsightsClient:
         return Pending(report)
 
     def _pages(self, account: AdAccount, path: str, asked: Mapping[str, str]) -> tuple[CampaignDay, ...]:
-        found: list[CampaignDay] = []
+        return tuple(_day(each, account.currency) for each in self._rows(path, asked))
+
+    def _rows(self, path: str, asked: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        """All pages' rows."""
+        found: list[Mapping[str, Any]] = []
         after: dict[str, str] = {}
         for _ in range(MOST_PAGES):
             document = self._get(path, {**asked, "limit": str(PAGE), **after})
-            found += [_day(each, account.currency) for each in document.get("data") or []]
+            found += document.get("data") or []
             paging = document.get("paging") or {}
             if not paging.get("next"):
-                return tuple(found)
+                return found
             after = {"after": str(paging["cursors"]["after"])}
         raise ProviderUnavailableError(PROVIDER, f"over {MOST_PAGES} pages of {path}")
 
@@ -102,6 +120,19 @@ def _day(row: Mapping[str, Any], currency: str) -> CampaignDay:
     )
 
 
-def _purchases(actions: Any) -> str:
-    values = {each.get("action_type"): str(each.get("value") or 0) for each in actions or []}
+def _view(row: Mapping[str, Any], currency: str) -> ViewDay:
+    billed = str(row.get("account_currency") or currency)
+    return ViewDay(
+        date.fromisoformat(row["date_start"]),
+        str(row["campaign_id"]),
+        str(row.get("campaign_name") or ""),
+        billed,
+        Decimal(_purchases(row.get("actions"), VIEW)),
+        cents_of(_purchases(row.get("action_values"), VIEW), billed),
+    )
+
+
+def _purchases(actions: Any, window: str = "value") -> str:
+    """``value`` is by the account's own windows; a window that was asked for stands beside it under its name."""
+    values = {each.get("action_type"): str(each.get(window) or 0) for each in actions or []}
     return next((values[name] for name in _PURCHASE if name in values), "0")

@@ -1,0 +1,1 @@
+"""Fairing's API, as the sandbox plays it."""

@@ -1,0 +1,1 @@
+"""Fairing: answers to post-purchase surveys."""
