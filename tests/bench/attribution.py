@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
-from analytics.attribution.recalculating import CHUNK, Progress, recalculate_chunk
+from analytics.attribution.recalculating import CHUNK, Progress, Range, recalculate
 from analytics.attribution.repository import Conversions
 from infra.local import valkey_server
 from infra.local.postgres import DatabaseUrls
@@ -125,34 +125,34 @@ def _timed(act: Callable[[], Any]) -> float:
 
 
 def _recalculate(house: House, copies: dict[str, float]) -> None:
-    """The task's own loop; how long its copies take is noted."""
+    """The task's own loop; how long its reading and its writing take is noted. One goes on beside the other."""
     session = Session(house.connections)
-    db, progress = TenantDb(session, house.tenant_id), Progress()
-    taken = {name: getattr(Conversions, name) for name in ("pack_conversions", "pack_touches", "write_chunk")}
+    names = {"pack_conversions": "out", "pack_touches": "out", "write_credits": "in"}
+    taken = {name: getattr(Conversions, name) for name in names}
 
     def noting(name: str, side: str) -> Callable[..., Any]:
         def noted(*given: Any) -> Any:
             begun = time.perf_counter()
-            if name == "write_chunk":
-                given = (given[0], list(given[1]))  # what is computed on the way is not the copy's
-                begun = time.perf_counter()
             answer = taken[name](*given)
             copies[side] += time.perf_counter() - begun
             return answer
 
         return noted
 
-    for name in taken:
-        setattr(Conversions, name, noting(name, "in" if name == "write_chunk" else "out"))
+    for name, side in names.items():
+        setattr(Conversions, name, noting(name, side))
+    done = [Progress()]
     try:
-        while (further := recalculate_chunk(db, SETTINGS, SINCE, UNTIL, progress)) is not None:
+        for step in recalculate(
+            TenantDb(session, house.tenant_id), Range(SINCE, UNTIL, SETTINGS), Progress()
+        ):
             session.settle()
-            progress = further
+            done.append(step)
     finally:
         for name, method in taken.items():
             setattr(Conversions, name, method)
         session.close()
-    assert progress.conversions == CONVERSIONS
+    assert done[-1].conversions == CONVERSIONS
 
 
 def _empty(house: House) -> None:

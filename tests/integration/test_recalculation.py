@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from analytics.attribution.recalculating import Progress, recalculate_chunk
+from analytics.attribution.recalculating import Progress, Range, fetch_chunk, recalculate, write_chunk
 from analytics.attribution.recalculation_tasks import attribution_recalculate_recent
-from analytics.attribution.repository import Conversions
 from commerce.order_sync.tasks import sync_order
 from operations.touchpoints.tasks import touchpoint_ingest
 from tests.fakes import NOON, a_refund, an_order
@@ -67,7 +66,7 @@ def shop(house: House) -> House:
     return house
 
 
-def recalculate(house: House, **payload: Any) -> dict[str, Any]:
+def recalculate_all(house: House, **payload: Any) -> dict[str, Any]:
     end = house.run(attribution_recalculate_recent, {**EVERYTHING, **payload}, source=Source.MANUAL)
     assert isinstance(end, Done)
     found: dict[str, Any] = end.result
@@ -77,7 +76,7 @@ def recalculate(house: House, **payload: Any) -> dict[str, Any]:
 def test_everything_stands_as_the_chain_has_computed_it(shop: House) -> None:
     chain = shop.query(CREDITS)
     assert len({row["shopify_order_id"] for row in chain}) > ORDERS / 2
-    assert recalculate(shop) == {"conversions": ORDERS, "changed": 0}
+    assert recalculate_all(shop) == {"conversions": ORDERS, "changed": 0}
     assert shop.query(CREDITS) == chain
 
 
@@ -88,9 +87,9 @@ def test_what_is_lost_or_wrong_is_written_again_and_then_nothing(shop: House) ->
     shop.write("UPDATE attribution_credits SET channels = channels || 8::smallint WHERE window_days = 7")
     shop.write("DELETE FROM attribution_credits WHERE window_days = 30")
     shop.write("UPDATE attribution_conversions SET touchpoints = 77")
-    assert recalculate(shop) == {"conversions": ORDERS, "changed": wrong + lost + ORDERS}
+    assert recalculate_all(shop) == {"conversions": ORDERS, "changed": wrong + lost + ORDERS}
     assert (shop.query(CREDITS), shop.query(CONVERSIONS)) == (stood, conversions)
-    assert recalculate(shop) == {"conversions": ORDERS, "changed": 0}
+    assert recalculate_all(shop) == {"conversions": ORDERS, "changed": 0}
 
 
 def test_touch_that_came_late_counts(shop: House) -> None:
@@ -104,7 +103,7 @@ def test_touch_that_came_late_counts(shop: House) -> None:
         source=Source.EVENT,
     )
     before = shop.query(CREDITS)
-    assert recalculate(shop)["changed"] > 0
+    assert recalculate_all(shop)["changed"] > 0
     late = [row for row in shop.query(CREDITS) if row not in before]
     assert {6} <= {code for row in late for code in row["channels"]}
 
@@ -114,7 +113,7 @@ def test_only_the_ranges_conversions_are_computed(shop: House) -> None:
     [found] = shop.query(
         "SELECT count(*)::int AS n FROM orders WHERE placed_at >= %s", NOON - timedelta(days=3)
     )
-    done = recalculate(shop, since=(NOON - timedelta(days=3)).isoformat())
+    done = recalculate_all(shop, since=(NOON - timedelta(days=3)).isoformat())
     assert done["conversions"] == found["n"]
     written = shop.query("SELECT DISTINCT shopify_order_id FROM attribution_credits")
     recent = shop.query("SELECT shopify_order_id FROM orders WHERE placed_at >= %s", NOON - timedelta(days=3))
@@ -126,8 +125,8 @@ def test_chunks_of_any_size_end_alike_and_go_on_from_where_they_were(shop: House
     shop.write("DELETE FROM attribution_credits")
     session = Session(shop.connections)
     db, progress, chunks = TenantDb(session, shop.tenant_id), Progress(), 0
-    since, until = NOON - timedelta(days=90), NOON + timedelta(days=90)
-    while (further := recalculate_chunk(db, {}, since, until, progress, size=5)) is not None:
+    asked = Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}, size=5)
+    while (further := next(recalculate(db, asked, progress), None)) is not None:
         session.settle()
         progress = Progress.of(further.checkpoint())
         chunks += 1
@@ -136,15 +135,47 @@ def test_chunks_of_any_size_end_alike_and_go_on_from_where_they_were(shop: House
     assert shop.query(CREDITS) == stood
 
 
-def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
-    shop.write(
-        "UPDATE attribution_credits SET cents = NULLIF(cents, cents) || ARRAY[[1]]::bigint[] WHERE false"
-    )
+def test_range_that_is_read_ahead_ends_as_one_that_is_not(shop: House) -> None:
+    stood = shop.query(CREDITS)
     shop.write("DELETE FROM attribution_credits")
     session = Session(shop.connections)
-    with TenantDb(session, shop.tenant_id).begin() as tx:
-        conversions = Conversions(tx)
-        conversions.take_chunk(NOON - timedelta(days=90), NOON, Progress().after_at, 0, 1000)
-        shop.write("UPDATE attribution_conversions SET calculated_at = calculated_at + interval '1 second'")
-        assert conversions.write_chunk([]) == (0, 0)
+    asked = Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}, size=5)
+    steps = list(recalculate(TenantDb(session, shop.tenant_id), asked, Progress()))
+    session.settle()
     session.close()
+    assert [step.conversions for step in steps] == [5, 10, 15, 20, 24]
+    assert steps[-1].changed == len(stood)
+    assert shop.query(CREDITS) == stood
+
+
+def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
+    shop.write("DELETE FROM attribution_credits")
+    shop.write("UPDATE attribution_conversions SET touchpoints = 77")
+    session = Session(shop.connections)
+    db = TenantDb(session, shop.tenant_id)
+    fetched = fetch_chunk(db, Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}), Progress())
+    assert fetched is not None
+    session.settle()
+    newer = "UPDATE attribution_conversions SET calculated_at = calculated_at + interval '1 microsecond'"
+    shop.write(f"{newer} WHERE shopify_order_id <> 2001")
+    computed, changed = write_chunk(db, fetched)
+    session.settle()
+    session.close()
+    assert computed == 1
+    written = shop.query("SELECT DISTINCT shopify_order_id FROM attribution_credits")
+    assert {row["shopify_order_id"] for row in written} <= {2001}
+    counted = shop.query("SELECT shopify_order_id FROM attribution_conversions WHERE touchpoints <> 77")
+    assert counted == [{"shopify_order_id": 2001}]
+    assert changed == 1 + len(shop.query(CREDITS))
+
+
+def test_window_that_is_empty_now_loses_its_row(shop: House) -> None:
+    stood = shop.query(CREDITS)
+    shop.write(
+        "INSERT INTO attribution_credits (shopify_order_id, window_days, touchpoint_ids, channels, credits, cents)"
+        " SELECT shopify_order_id, 90, touchpoint_ids, channels, credits, cents FROM attribution_credits"
+        " WHERE window_days = 30"
+    )
+    surplus = len([row for row in stood if row["window_days"] == 30])
+    assert recalculate_all(shop) == {"conversions": ORDERS, "changed": surplus}
+    assert shop.query(CREDITS) == stood

@@ -48,6 +48,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("attribution_exports", "destination"): "s3",
     ("attribution_exports", "every"): "day",
     ("attribution_export_runs", "state"): "pending",
+    ("attribution_webhooks", "events"): ["attribution.calculated"],
     ("attribution_webhook_queue", "event"): "conversion.recorded",
     ("attribution_webhook_queue", "subject"): "1",
     ("attribution_weights", "weight"): 0.5,

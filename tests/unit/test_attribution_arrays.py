@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
+from analytics.attribution.statistics.comparing import compare
 from analytics.attribution.statistics.copying import CONVERSION, HEADER, TOUCH
 from tests.fakes import NOON
 from tradewind.contracts.attribution import (
@@ -92,7 +93,9 @@ def over_arrays(
     orders: Sequence[tuple[Order, list[Touch]]], settings: AttributionSettings
 ) -> list[dict[str, Any]]:
     chunk = Chunk.of(
-        packed(CONVERSION, [(o.order_id, o.remaining_cents, microseconds(o.placed_at)) for o, _ in orders])
+        packed(
+            CONVERSION, [(o.order_id, o.remaining_cents, microseconds(o.placed_at), 0, 0) for o, _ in orders]
+        )
     )
     touches = [
         (place, touch.id.bytes, CHANNEL_CODES[touch.channel], microseconds(touch.occurred_at))
@@ -100,7 +103,8 @@ def over_arrays(
         for touch in found
     ]
     journeys = select_journeys(packed(TOUCH, touches), chunk, settings)
-    return read_credits(b"".join(credit_chunk(chunk, journeys, settings)))
+    changes = compare(chunk, journeys, credit_chunk(chunk, journeys, settings), b"")
+    return read_credits(b"".join(changes.copy()))
 
 
 def by_rule(

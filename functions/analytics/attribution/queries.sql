@@ -41,17 +41,17 @@ SELECT DISTINCT c.provider FROM credentials c WHERE c.provider = ANY (%(destinat
 -- begin_chunk --
 -- The place of a chunk of conversions, until the transaction ends.
 CREATE TEMPORARY TABLE attribution_chunk (
-    place integer, shopify_order_id bigint, visitor_id text, shopify_customer_id bigint, converted_at timestamptz,
-    calculated_at timestamptz) ON COMMIT DROP;
+    place integer, shopify_order_id bigint, visitor_id text, shopify_customer_id bigint, revenue_cents bigint,
+    touchpoints integer, converted_at timestamptz, calculated_at timestamptz) ON COMMIT DROP;
 
 -- fill_chunk --
--- The next conversions after a cursor (their time and order), in that order. One of 90 million and more stays as the order
--- chain has computed it: its cents times a weight would pass 64 bits.
+-- The next conversions after a cursor (their time and order), in that order, with what refunds leave of them. One of 90
+-- million and more stays as the order chain has computed it: its cents times a weight would pass 64 bits.
 INSERT INTO attribution_chunk
 SELECT row_number() OVER (ORDER BY c.converted_at, c.shopify_order_id) - 1, c.shopify_order_id, c.visitor_id,
-       c.shopify_customer_id, c.converted_at, c.calculated_at
+       c.shopify_customer_id, c.revenue_cents, c.touchpoints, c.converted_at, c.calculated_at
 FROM attribution_conversions c
-WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s
+WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s AND c.converted_at >= %(after_at)s
   AND (c.converted_at, c.shopify_order_id) > (%(after_at)s, %(after_id)s) AND c.revenue_cents < 9000000000
 ORDER BY c.converted_at, c.shopify_order_id LIMIT %(page)s;
 
@@ -65,10 +65,22 @@ SELECT converted_at, shopify_order_id, min(converted_at) OVER () AS first_at FRO
 ORDER BY place DESC LIMIT 1;
 
 -- pack_conversions --
--- The chunk's orders, with what refunds leave of them, by place: as bytes, which costs less than a row each.
-SELECT string_agg(int8send(k.shopify_order_id) || int8send(c.revenue_cents) || timestamptz_send(k.converted_at), ''
-                  ORDER BY k.place) AS packed
-FROM attribution_chunk k JOIN attribution_conversions c ON c.shopify_order_id = k.shopify_order_id;
+-- The chunk's orders by place: as bytes, which costs less than a row each.
+SELECT string_agg(int8send(k.shopify_order_id) || int8send(k.revenue_cents) || timestamptz_send(k.converted_at)
+                  || timestamptz_send(k.calculated_at) || int4send(k.touchpoints), '' ORDER BY k.place) AS packed
+FROM attribution_chunk k;
+
+-- pack_standing --
+-- What stands of the chunk's credits: a digest of each row, as it would be copied in. Looked up one by one: a chunk is a
+-- small part of a tenant's conversions.
+SELECT string_agg(int4send(k.place) || int4send(a.window_days) || decode(md5(
+           int4send(octet_length(a.ids)) || a.ids || int4send(octet_length(a.codes)) || a.codes
+           || int4send(octet_length(a.shares)) || a.shares || int4send(octet_length(a.money)) || a.money), 'hex'), '') AS packed
+FROM attribution_chunk k CROSS JOIN LATERAL (
+    SELECT c.window_days, array_send(c.touchpoint_ids) AS ids, array_send(c.channels) AS codes,
+           array_send(c.credits) AS shares, array_send(c.cents) AS money
+    FROM attribution_credits c WHERE c.shopify_order_id = k.shopify_order_id OFFSET 0
+) a;
 
 -- pack_touches --
 -- What may lead to the chunk's conversions, one touch as often as it is found: by visitor, by customer where no visitor is
@@ -109,46 +121,43 @@ CREATE TEMPORARY TABLE attribution_staged (
 -- Stage credits.
 COPY attribution_staged FROM STDIN (FORMAT binary);
 
--- write_chunk --
--- Credits of the conversions that nobody else has written since the chunk was read; what stands already is not written. A
--- window without a touch loses its row. How many conversions were computed, and how many of their rows have changed.
-WITH mine AS MATERIALIZED (
-    SELECT c.shopify_order_id, k.place FROM attribution_conversions c
-    JOIN attribution_chunk k ON k.shopify_order_id = c.shopify_order_id AND k.calculated_at = c.calculated_at
-    FOR NO KEY UPDATE OF c
-), counted AS MATERIALIZED (
-    SELECT m.shopify_order_id, coalesce(max(cardinality(s.touchpoint_ids)), 0) AS touchpoints
-    FROM mine m LEFT JOIN attribution_staged s ON s.shopify_order_id = m.shopify_order_id GROUP BY 1
-), conversions AS (
-    UPDATE attribution_conversions c SET touchpoints = n.touchpoints, calculated_at = now(),
-           status = CASE WHEN n.touchpoints > 0 THEN 'attributed' ELSE 'unattributed' END
-    FROM counted n WHERE n.shopify_order_id = c.shopify_order_id AND c.touchpoints <> n.touchpoints
-    RETURNING c.shopify_order_id
-), gone AS (
-    DELETE FROM attribution_credits a USING mine m
-    WHERE a.shopify_order_id = m.shopify_order_id
-      AND NOT EXISTS (SELECT FROM attribution_staged s WHERE s.shopify_order_id = a.shopify_order_id
-                                                         AND s.window_days = a.window_days)
-    RETURNING a.shopify_order_id
-), written AS (
-    INSERT INTO attribution_credits AS a (shopify_order_id, window_days, touchpoint_ids, channels, credits, cents)
-    SELECT s.shopify_order_id, s.window_days, s.touchpoint_ids, s.channels, s.credits, s.cents
-    FROM attribution_staged s JOIN mine m ON m.shopify_order_id = s.shopify_order_id
-    ON CONFLICT (tenant_id, shopify_order_id, window_days) DO UPDATE SET
-        touchpoint_ids = excluded.touchpoint_ids, channels = excluded.channels, credits = excluded.credits,
-        cents = excluded.cents
-    WHERE (a.touchpoint_ids, a.channels, a.credits, a.cents)
-          IS DISTINCT FROM (excluded.touchpoint_ids, excluded.channels, excluded.credits, excluded.cents)
-    RETURNING a.shopify_order_id
-)
-SELECT (SELECT count(*) FROM mine)::integer AS conversions,
-       ((SELECT count(*) FROM conversions) + (SELECT count(*) FROM gone) + (SELECT count(*) FROM written))::integer AS changed,
-       CASE WHEN EXISTS (SELECT FROM attribution_webhooks w WHERE w.active AND 'attribution.calculated' = ANY (w.events))
-            THEN queue_webhooks('attribution.calculated', ARRAY(
-                SELECT c.shopify_order_id::text FROM attribution_conversions c
-                WHERE c.told AND c.shopify_order_id IN (SELECT g.shopify_order_id FROM gone g
-                                                        UNION SELECT r.shopify_order_id FROM written r)
-                ORDER BY c.converted_at, c.shopify_order_id), '{}') END AS queued;
+-- lock_computed --
+-- Of these conversions those that nobody has computed since they were read (at so many microseconds since 2000), locked until
+-- they are written.
+SELECT string_agg(int8send(l.shopify_order_id), '') AS packed FROM (
+    SELECT c.shopify_order_id FROM unnest(%(computed_ids)s::bigint[], %(computed_at_us)s::bigint[]) k (order_id, at_us)
+    JOIN attribution_conversions c ON c.shopify_order_id = k.order_id
+        AND c.calculated_at = timestamptz '2000-01-01 00:00:00+00' + k.at_us * interval '1 microsecond'
+    ORDER BY c.shopify_order_id FOR NO KEY UPDATE OF c
+) l;
+
+-- write_credits --
+-- The staged credits.
+INSERT INTO attribution_credits AS a (shopify_order_id, window_days, touchpoint_ids, channels, credits, cents)
+SELECT s.shopify_order_id, s.window_days, s.touchpoint_ids, s.channels, s.credits, s.cents FROM attribution_staged s
+ON CONFLICT (tenant_id, shopify_order_id, window_days) DO UPDATE SET
+    touchpoint_ids = excluded.touchpoint_ids, channels = excluded.channels, credits = excluded.credits, cents = excluded.cents;
+
+-- drop_credits --
+-- Windows of conversions that no longer have a touch.
+DELETE FROM attribution_credits a USING unnest(%(gone_ids)s::bigint[], %(gone_windows)s::integer[]) g (order_id, window_days)
+WHERE a.shopify_order_id = g.order_id AND a.window_days = g.window_days;
+
+-- count_touches --
+-- How many touches conversions have now.
+UPDATE attribution_conversions c SET touchpoints = n.touches, calculated_at = now(),
+       status = CASE WHEN n.touches > 0 THEN 'attributed' ELSE 'unattributed' END
+FROM unnest(%(counted_ids)s::bigint[], %(touch_counts)s::integer[]) n (order_id, touches) WHERE c.shopify_order_id = n.order_id;
+
+-- has_listeners --
+-- Whether anybody wants to be told of changed credits.
+SELECT 1 AS listener FROM attribution_webhooks w WHERE w.active AND 'attribution.calculated' = ANY (w.events) LIMIT 1;
+
+-- tell_of_credits --
+-- Have those told of changed credits who want to be.
+SELECT queue_webhooks('attribution.calculated', ARRAY(
+    SELECT c.shopify_order_id::text FROM attribution_conversions c
+    WHERE c.told AND c.shopify_order_id = ANY (%(computed_ids)s) ORDER BY c.converted_at, c.shopify_order_id), '{}');
 
 -- pick_unattributed --
 -- Conversions without a touch that are young enough to be tried again, those first that were tried longest ago.

@@ -1,23 +1,25 @@
 """Computing conversions anew by the hundred thousand: fetched packed, computed over arrays, copied in, chunk by chunk.
 
-A chunk is one transaction and bounds the memory. What somebody else has computed since a chunk was read is newer, and
-left as it is.
+While a chunk is written, the next one is read beside it. Only what differs from what stands is locked and written, each
+chunk in one transaction; what somebody else has computed since it was read is newer, and left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from analytics.attribution.repository import Conversions
+from analytics.attribution.repository import Conversions, Taken
 from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
+from analytics.attribution.statistics.comparing import Changes, compare, places_of
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.tenancy.database import TenantDb
 
 CHUNK = 50_000
-"""Conversions; with five touches each some 20 MB."""
+"""Conversions; with five touches each some 40 MB, and as much for the one that is read beside it."""
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,29 +43,96 @@ class Progress:
         return {**asdict(self), "after_at": self.after_at.isoformat()}
 
 
-def recalculate_chunk(
-    db: TenantDb,
-    settings: Mapping[str, Any],
-    since: datetime,
-    until: datetime,
-    progress: Progress,
-    size: int = CHUNK,
-) -> Progress | None:
-    """Compute the next conversions of a range anew; how far that came, None at the range's end."""
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which conversions are computed, by which settings, how many at a time."""
+
+    since: datetime
+    until: datetime
+    settings: Mapping[str, Any]
+    size: int = CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A chunk as it was read, packed: conversions, touches, and digests of the credits that stand."""
+
+    taken: Taken
+    numbers: AttributionSettings
+    conversions: bytes
+    touches: bytes
+    standing: bytes
+
+
+def recalculate(db: TenantDb, asked: Range, progress: Progress) -> Iterator[Progress]:
+    """Compute a range's conversions anew, from where it had come to; how far that is, after each chunk."""
+    with db.aside() as other, ThreadPoolExecutor(1) as pool:
+
+        def read(after: Progress | Taken) -> Future[Fetched | None]:
+            return pool.submit(fetch_chunk, other, asked, after)
+
+        coming = read(progress)
+        while (fetched := coming.result()) is not None:
+            coming = read(fetched.taken)
+            computed, changed = write_chunk(db, fetched)
+            progress = replace(
+                progress,
+                after_at=fetched.taken.last_at,
+                after_id=fetched.taken.last_id,
+                conversions=progress.conversions + computed,
+                changed=progress.changed + changed,
+            )
+            yield progress
+
+
+def fetch_chunk(db: TenantDb, asked: Range, after: Progress | Taken) -> Fetched | None:
+    """Read the next conversions with what may lead to them; None at the range's end."""
+    after_at, after_id = (
+        (after.after_at, after.after_id) if isinstance(after, Progress) else (after.last_at, after.last_id)
+    )
     with db.begin() as tx:
         conversions = Conversions(tx)
-        taken = conversions.take_chunk(since, until, progress.after_at, progress.after_id, size)
+        taken = conversions.take_chunk(asked.since, asked.until, after_at, after_id, asked.size)
         if taken is None:
             return None
-        numbers = AttributionSettings.of(settings, conversions.list_weights())
-        chunk = Chunk.of(conversions.pack_conversions())
-        touches = conversions.pack_touches(taken.first_at, taken.last_at, numbers)
-        journeys = select_journeys(touches, chunk, numbers)
-        computed, changed = conversions.write_chunk(credit_chunk(chunk, journeys, numbers))
-    return replace(
-        progress,
-        after_at=taken.last_at,
-        after_id=taken.last_id,
-        conversions=progress.conversions + computed,
-        changed=progress.changed + changed,
-    )
+        numbers = AttributionSettings.of(asked.settings, conversions.list_weights())
+        return Fetched(
+            taken,
+            numbers,
+            conversions.pack_conversions(),
+            conversions.pack_touches(taken.first_at, taken.last_at, numbers),
+            conversions.pack_standing(),
+        )
+
+
+def write_chunk(db: TenantDb, fetched: Fetched) -> tuple[int, int]:
+    """Compute a chunk and write what differs; how many conversions were computed, and how many rows changed."""
+    chunk = Chunk.of(fetched.conversions)
+    journeys = select_journeys(fetched.touches, chunk, fetched.numbers)
+    computed = credit_chunk(chunk, journeys, fetched.numbers)
+    changes = compare(chunk, journeys, computed, fetched.standing)
+    places = changes.places
+    if not len(places):
+        return len(chunk.order_ids), 0
+    with db.begin() as tx:
+        conversions = Conversions(tx)
+        order_ids, calculated = chunk.order_ids[places], chunk.calculated[places]
+        locked = conversions.lock_computed(order_ids.tolist(), calculated.tolist())
+        if len(locked) < len(places):
+            changes = changes.only(places_of(chunk, locked))
+        changed = _write(conversions, chunk, changes, journeys.counts)
+        if conversions.has_listeners():
+            conversions.tell_of_credits(locked)
+    return len(chunk.order_ids) - len(places) + len(locked), changed
+
+
+def _write(conversions: Conversions, chunk: Chunk, changes: Changes, touches: Any) -> int:
+    ids: Callable[[Any], list[int]] = lambda places: chunk.order_ids[places].tolist()  # noqa: E731 - a short name
+    changed = 0
+    if any(len(places) for places, _ in changes.rows):
+        changed += conversions.write_credits(changes.copy())
+    if len(changes.gone_places):
+        changed += conversions.drop_credits(ids(changes.gone_places), changes.gone_windows.tolist())
+    if len(changes.counted):
+        changed += conversions.count_touches(ids(changes.counted), touches[changes.counted].tolist())
+    return changed

@@ -48,13 +48,12 @@ def attribution_recalculate_recent(
 
     A crash resumes at the last chunk; what stands already is not written again.
     """
-    from analytics.attribution.recalculating import Progress, recalculate_chunk  # noqa: PLC0415 - needs the layer
+    from analytics.attribution.recalculating import Progress, Range, recalculate  # noqa: PLC0415 - needs the layer
 
     until = payload.until or run.moment(clock)
     since = payload.since or until - timedelta(days=payload.days)
     progress = Progress.of(run.checkpoint)
-    while (further := recalculate_chunk(db, tenant.settings, since, until, progress)) is not None:
-        progress = further
+    for progress in recalculate(db, Range(since, until, tenant.settings), progress):  # noqa: B020 - from where it came to
         if run.time_left(clock.now()) < A_CHUNK:
             return run.continue_with(progress.checkpoint())
         run.save_checkpoint(progress.checkpoint())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,12 +102,37 @@ class Conversions:
         about |= {"first_at": first_at - settings.look_back, "last_at": last_at}
         return _packed(self._tx.fetch_one(QUERIES["pack_touches"], about))
 
-    def write_chunk(self, credits_copy: Iterable[bytes]) -> tuple[int, int]:
-        """Write the chunk's credits; how many conversions were computed, and how many rows have changed."""
+    def pack_standing(self) -> bytes:
+        """What stands of the chunk's credits, as records of ``STANDING``."""
+        return _packed(self._tx.fetch_one(QUERIES["pack_standing"]))
+
+    def lock_computed(self, order_ids: Sequence[int], computed_at_us: Sequence[int]) -> list[int]:
+        """Those that nobody has computed since; times in microseconds since 2000."""
+        about = {"computed_ids": list(order_ids), "computed_at_us": list(computed_at_us)}
+        locked = _packed(self._tx.fetch_one(QUERIES["lock_computed"], about))
+        return [order_id for (order_id,) in struct.iter_unpack(">q", locked)]
+
+    def write_credits(self, credits_copy: Iterable[bytes]) -> int:
+        """Write credits as COPY has them; how many rows that are."""
         self._tx.execute(QUERIES["stage_credits"])
         self._tx.copy_text(QUERIES["copy_credits"], credits_copy)
-        row = self._tx.fetch_one(QUERIES["write_chunk"])
-        return (0, 0) if row is None else (row["conversions"], row["changed"])
+        return self._tx.execute(QUERIES["write_credits"])
+
+    def drop_credits(self, order_ids: Sequence[int], windows: Sequence[int]) -> int:
+        about = {"gone_ids": list(order_ids), "gone_windows": list(windows)}
+        return self._tx.execute(QUERIES["drop_credits"], about)
+
+    def count_touches(self, order_ids: Sequence[int], touches: Sequence[int]) -> int:
+        about = {"counted_ids": list(order_ids), "touch_counts": list(touches)}
+        return self._tx.execute(QUERIES["count_touches"], about)
+
+    def has_listeners(self) -> bool:
+        """Whether anybody wants to be told of changed credits."""
+        return self._tx.fetch_one(QUERIES["has_listeners"]) is not None
+
+    def tell_of_credits(self, order_ids: Sequence[int]) -> None:
+        """Have those told of changed credits who want to be."""
+        self._tx.execute(QUERIES["tell_of_credits"], {"computed_ids": list(order_ids)})
 
     def has_refund(self, refund_id: int) -> bool:
         return self._tx.fetch_one(QUERIES["has_refund"], {"refund_id": refund_id}) is not None

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from analytics.attribution.statistics.copying import (
     CONVERSION,
-    HEADER,
     TOUCH,
-    TRAILER,
     CreditRecords,
 )
 from analytics.attribution.statistics.sharing import Touches, share
@@ -24,17 +22,21 @@ DAY = 86_400 * 10**6
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Orders in their places: ids, cents that refunds leave, and instants in microseconds since 2000."""
+    """Orders in their places: ids, cents that refunds leave, instants in microseconds since 2000, and how many touches
+    they had when they were computed last.
+    """
 
     order_ids: NDArray[np.int64]
     revenue: NDArray[np.int64]
     placed: NDArray[np.int64]
+    calculated: NDArray[np.int64]
+    touches: NDArray[np.int64]
 
     @classmethod
     def of(cls, packed: bytes) -> Chunk:
         """From records of ``CONVERSION``."""
         records = np.frombuffer(packed, CONVERSION)
-        table = (records[name].astype(np.int64) for name in ("order", "revenue", "placed"))
+        table = (records[name].astype(np.int64) for name in CONVERSION.names or ())
         return cls(*table)
 
 
@@ -79,8 +81,18 @@ def _bounds(place: NDArray[np.int64], orders: int) -> tuple[NDArray[np.int64], N
     return edges[:-1], edges[1:]
 
 
-def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings) -> Iterator[bytes]:
-    """The chunk's rows of ``attribution_credits`` as a binary COPY takes them.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows of credits with one number of touches in one window: the places of their orders, and their records."""
+
+    days: int
+    places: NDArray[np.int64]
+    records: NDArray[Any]
+    shares_at: int
+
+
+def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings) -> Iterator[Written]:
+    """The chunk's rows of ``attribution_credits``, as records of a binary COPY.
 
     A window's touches are the last of the longest window's, so that what is computed for a number of touches serves
     every window that has as many.
@@ -93,7 +105,6 @@ def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings
         days: np.bincount(place[age <= days * DAY], minlength=len(chunk.order_ids))
         for days in settings.windows
     }
-    yield HEADER
     for number in range(1, int(journeys.counts.max(initial=0)) + 1):
         windows = {days: np.flatnonzero(counts == number) for days, counts in inside.items()}
         rows = np.unique(np.concatenate(list(windows.values())))
@@ -101,20 +112,23 @@ def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings
             continue
         of_row = (journeys.ends[rows] - number)[:, None] + np.arange(number)
         touches = Touches(chunk.revenue[rows], instants[of_row], channels[of_row])
-        made = _records(chunk.order_ids[rows], records["id"][of_row], touches, settings)
+        form = CreditRecords(number, settings.written_models)
+        made = _records(form, chunk.order_ids[rows], records["id"][of_row], touches, settings)
         for days, chosen in windows.items():
             if len(chosen):
-                written = made[np.searchsorted(rows, chosen)] if len(chosen) < len(rows) else made
+                written = made[np.searchsorted(rows, chosen)]
                 written["window"] = days
-                yield written.tobytes()
-    yield TRAILER
+                yield Written(days, chosen, written, form.shares_at)
 
 
 def _records(
-    order_ids: NDArray[np.int64], ids: NDArray[Any], touches: Touches, settings: AttributionSettings
+    form: CreditRecords,
+    order_ids: NDArray[np.int64],
+    ids: NDArray[Any],
+    touches: Touches,
+    settings: AttributionSettings,
 ) -> NDArray[Any]:
     """Records of conversions with one number of touches, but for their window."""
-    form = CreditRecords(touches.shape[1], settings.written_models)
     made = form.make(len(order_ids))
     made["order"], made["ids"]["v"], made["channels"]["v"] = order_ids, ids, touches.channels
     for model in settings.written_models:

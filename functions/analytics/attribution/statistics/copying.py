@@ -18,8 +18,14 @@ from tradewind.contracts.attribution import Model
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 _UUID, _INT2, _INT4, _INT8 = 2950, 21, 23, 20
-CONVERSION = np.dtype([("order", ">i8"), ("revenue", ">i8"), ("placed", ">i8")])
-"""A conversion as it is packed: its order, what refunds leave of it in cents, its time in microseconds since 2000."""
+CONVERSION = np.dtype(
+    [("order", ">i8"), ("revenue", ">i8"), ("placed", ">i8"), ("calculated", ">i8"), ("touches", ">i4")]
+)
+"""A conversion as it is packed: its order, what refunds leave of it in cents, its time and that of its last computation
+in microseconds since 2000, and how many touches it then had.
+"""
+STANDING = np.dtype([("place", ">i4"), ("window", ">i4"), ("digest", "V16")])
+"""A row of credits that stands: the place of its order in the chunk, its window, and its arrays' digest."""
 TOUCH = np.dtype([("place", ">i4"), ("id", "V16"), ("channel", ">i2"), ("instant", ">i8")])
 """A touch: the place of its order in the chunk, its id, its channel's code and its time."""
 
@@ -69,6 +75,13 @@ class CreditRecords:
             for model in Model:
                 blank[f"{name}_{model}"]["l"] = length if model in self._models else -1
         return blank
+
+    @property
+    def shares_at(self) -> int:
+        """Where in a record its arrays begin: what comes before names the row."""
+        fields = self.kind.fields
+        assert fields is not None, "the record has fields"  # noqa: S101 - for the type checker
+        return int(fields["l_ids"][1])
 
     def make(self, rows: int) -> NDArray[Any]:
         """So many records, to be filled in."""
