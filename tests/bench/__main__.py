@@ -20,7 +20,17 @@ from typing import Any
 from infra.local import local_cloud, paths, postgres_server
 from infra.local.postgres import DatabaseUrls, PostgresServer
 from ingress.migrate import migrate
-from tests.bench import attribution, backfill, experiments, full_load, imports, kernel, mail, work
+from tests.bench import (
+    attribution,
+    backfill,
+    experiments,
+    full_load,
+    imports,
+    kernel,
+    mail,
+    metrics,
+    work,
+)
 from tests.bench import cloud as over_cloud
 from tests.bench.report import draw
 from tests.e2e.cloud import Cloud
@@ -28,7 +38,7 @@ from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.tasks.registry import REGISTRY, discover
 
 RESULT = paths.LOCAL / "bench.json"
-OFFLINE = ("kernel", "work", "backfill", "mail", "full_load", "experiments", "attribution")
+OFFLINE = ("kernel", "work", "backfill", "mail", "full_load", "experiments", "attribution", "metrics")
 ONLINE = ("imports", "receiver", "idle", "sustained")
 
 
@@ -106,6 +116,7 @@ def offline(server: PostgresServer, wanted: set[str]) -> dict[str, Any]:
         | section("full_load", wanted, of_full_load)
         | section("experiments", wanted, lambda: experiments.measure(fresh(server, "experiments")))
         | section("attribution", wanted, lambda: attribution.measure(fresh(server, "attribution")))
+        | section("metrics", wanted, lambda: metrics.measure(fresh(server, "metrics")))
     )
 
 

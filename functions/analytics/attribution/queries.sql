@@ -149,7 +149,7 @@ UPDATE attribution_conversions c SET touchpoints = n.touches, calculated_at = no
        status = CASE WHEN n.touches > 0 THEN 'attributed' ELSE 'unattributed' END
 FROM unnest(%(counted_ids)s::bigint[], %(touch_counts)s::integer[]) n (order_id, touches) WHERE c.shopify_order_id = n.order_id;
 
--- has_listeners --
+-- wants_credits --
 -- Whether anybody wants to be told of changed credits.
 SELECT 1 AS listener FROM attribution_webhooks w WHERE w.active AND 'attribution.calculated' = ANY (w.events) LIMIT 1;
 

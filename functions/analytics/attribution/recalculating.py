@@ -121,7 +121,7 @@ def write_chunk(db: TenantDb, fetched: Fetched) -> tuple[int, int]:
         if len(locked) < len(places):
             changes = changes.only(places_of(chunk, locked))
         changed = _write(conversions, chunk, changes, journeys.counts)
-        if conversions.has_listeners():
+        if conversions.wants_credits():
             conversions.tell_of_credits(locked)
     return len(chunk.order_ids) - len(places) + len(locked), changed
 

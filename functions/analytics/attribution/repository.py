@@ -126,9 +126,9 @@ class Conversions:
         about = {"counted_ids": list(order_ids), "touch_counts": list(touches)}
         return self._tx.execute(QUERIES["count_touches"], about)
 
-    def has_listeners(self) -> bool:
+    def wants_credits(self) -> bool:
         """Whether anybody wants to be told of changed credits."""
-        return self._tx.fetch_one(QUERIES["has_listeners"]) is not None
+        return self._tx.fetch_one(QUERIES["wants_credits"]) is not None
 
     def tell_of_credits(self, order_ids: Sequence[int]) -> None:
         """Have those told of changed credits who want to be."""
