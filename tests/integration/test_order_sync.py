@@ -65,6 +65,16 @@ def test_conversion_is_told_once_whatever_tells_of_its_order(house: House) -> No
     ]
 
 
+def test_test_order_is_saved_and_converts_nobody_and_earns_nobody_anything(house: House) -> None:
+    house.write("INSERT INTO creators (name, code, rate_basis_points) VALUES ('Ava', 'AVA10', 1000)")
+    house.shopify.put(an_order(discount_codes=("ava10",), test=True))
+    assert isinstance(house.run(order_created, body(), cause="hook-1"), Done)
+    assert house.query("SELECT test, total_cents FROM orders") == [{"test": True, "total_cents": 10_200}]
+    for table in ("attribution_conversions", "attribution_results", "commissions"):
+        assert house.query(f"SELECT * FROM {table}") == []
+    assert house.query(CONVERTED) == []
+
+
 def test_backfilled_order_is_told_to_nobody(house: House) -> None:
     house.shopify.put(an_order())
     house.run(sync_order, body(), source=Source.BACKFILL)

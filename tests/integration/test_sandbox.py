@@ -425,7 +425,7 @@ def test_provider_that_is_not_played(sandbox: Sandbox) -> None:
     answer = httpx.post(f"{sandbox.url}/stripe/v1/payouts", json={})
     assert (answer.status_code, answer.json()["error"]) == (
         404,
-        "no provider 'stripe'; played are shopify, resend, slack, ga4, meta, tiktok, google_ads",
+        "no provider 'stripe'; played are shopify, resend, slack, ga4, meta, tiktok, google_ads, receiver, fairing",
     )
 
 

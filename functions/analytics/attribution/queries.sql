@@ -1,6 +1,6 @@
 -- lock_orders --
 -- Orders as attribution sees them, locked as the order chain locks them: in order of their ids.
-SELECT o.shopify_order_id, o.visitor_id, o.shopify_customer_id, o.currency, o.total_cents, o.placed_at,
+SELECT o.shopify_order_id, o.visitor_id, o.shopify_customer_id, o.currency, o.total_cents, o.placed_at, o.test,
        CASE o.status WHEN 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS remaining_cents
 FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s)
 ORDER BY o.shopify_order_id FOR NO KEY UPDATE;
@@ -185,7 +185,7 @@ RETURNING r.shopify_order_id;
 -- pick_unsettled --
 -- Orders that convert and have no conversion, the oldest first.
 SELECT o.shopify_order_id FROM orders o
-WHERE o.placed_at >= %(since)s AND o.placed_at < %(until)s AND o.total_cents > 0
+WHERE o.placed_at >= %(since)s AND o.placed_at < %(until)s AND o.total_cents > 0 AND NOT o.test
   AND (o.visitor_id IS NOT NULL OR o.shopify_customer_id IS NOT NULL)
   AND NOT EXISTS (SELECT FROM attribution_conversions c WHERE c.shopify_order_id = o.shopify_order_id)
 ORDER BY o.placed_at, o.shopify_order_id LIMIT %(page)s;

@@ -155,4 +155,5 @@ def _order(row: Mapping[str, Any]) -> Order:
         total_cents=row["total_cents"],
         remaining_cents=row["remaining_cents"],
         placed_at=row["placed_at"],
+        test=row["test"],
     )

@@ -22,6 +22,7 @@ def as_attributed(order: OrderState) -> Order:
         total_cents=order.total_cents,
         remaining_cents=order.remaining_cents,
         placed_at=order.placed_at,
+        test=order.test,
     )
 
 

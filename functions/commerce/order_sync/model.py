@@ -50,6 +50,7 @@ class OrderState:
     delivered_at: datetime | None
     updated_at: datetime
     content_hash: str | None = None
+    test: bool = False
 
     @property
     def remaining_cents(self) -> int:

@@ -311,4 +311,5 @@ def _state(row: Mapping[str, Any]) -> OrderState:
         delivered_at=row["delivered_at"],
         updated_at=row["shopify_updated_at"],
         content_hash=row["content_hash"],
+        test=row["test"],
     )

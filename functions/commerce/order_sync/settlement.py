@@ -154,9 +154,15 @@ def settle_commission(
 
 
 def _creators_of(commissions: Commissions, orders: Sequence[OrderState]) -> dict[int, Creator]:
-    """Whose code each order used, by the orders' ids: whoever it is booked for already, else the code's owner."""
+    """Whose code each order used, by the orders' ids: whoever it is booked for already, else the code's owner. Test
+    orders earn nobody anything.
+    """
     creators = commissions.list_booked_creators([order.order_id for order in orders])
-    coded = [order for order in orders if order.discount_codes and order.order_id not in creators]
+    coded = [
+        order
+        for order in orders
+        if order.discount_codes and not order.test and order.order_id not in creators
+    ]
     if coded:
         owners = commissions.list_creators(code for order in coded for code in order.discount_codes)
         for order in coded:

@@ -148,11 +148,13 @@ class Order:
     total_cents: int
     remaining_cents: int
     placed_at: datetime
+    test: bool = False
 
     @property
     def converts(self) -> bool:
-        """A conversion needs a value above zero and someone who converted."""
-        return self.total_cents > 0 and (self.visitor_id is not None or self.customer_id is not None)
+        """A conversion needs a value above zero and someone who converted; test orders are none."""
+        identified = self.visitor_id is not None or self.customer_id is not None
+        return self.total_cents > 0 and identified and not self.test
 
     @property
     def owners(self) -> set[str]:
