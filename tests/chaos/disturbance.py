@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import paths
 from infra.local.cloud import OwnCloud
+from tests.chaos.platforms import PLACES
 from tests.e2e.cloud import Cloud, FunctionError
 from tradewind.crash import Point
 
@@ -106,8 +107,15 @@ class Relay(threading.Thread):
 
 
 def let_calls_fail(cloud: Cloud, seed: int) -> None:
-    plan = {"provider": "shopify", "rate": FAULT_RATE, "kinds": FAULTS, "seed": seed, "hold_seconds": HOLD_S}
-    cloud.sandbox.post("/faults", json=plan).raise_for_status()
+    for provider in ("shopify", *PLACES):
+        plan = {
+            "provider": provider,
+            "rate": FAULT_RATE,
+            "kinds": FAULTS,
+            "seed": seed,
+            "hold_seconds": HOLD_S,
+        }
+        cloud.sandbox.post("/faults", json=plan).raise_for_status()
 
 
 def flush_valkey(cloud: Cloud) -> None:

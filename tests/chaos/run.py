@@ -40,7 +40,8 @@ READABLE_TASK = "commerce-sync-order"
 _ENDED_SWEEPS = """
 SELECT d.tenant_id, d.task, d.cause, d.error_class, d.attempts
 FROM dead_letter d JOIN task_run r USING (tenant_id, run_id)
-WHERE d.state = 'open' AND d.tenant_id = ANY (%s) AND r.source IN ('schedule', 'backfill')
+WHERE d.state = 'open' AND d.tenant_id = ANY (%s)
+  AND (r.source IN ('schedule', 'backfill') OR d.task LIKE 'analytics-send-%%')
 """
 LASTING = set(Poison) - MENDABLE
 Letters = Counter[tuple[int | None, str, str]]
@@ -308,11 +309,11 @@ def _asks_the_shop(ground: Ground, task: str) -> bool:
 
 
 def _used_up(ground: Ground, cast: Cast) -> Letters:
-    """Scheduled runs that asked the shop whose token is refused, and sweeps whose attempts were all used up.
+    """Scheduled runs that asked the shop whose token is refused; sweeps and senders whose attempts were all used up.
 
-    A schedule's task and a backfill ask their provider several times a run, so that with every tenth call failing and
-    functions dying they may end as a dead letter by right. They are replayed with the rest. No webhook's run is let
-    off like this.
+    A schedule's task and a backfill ask their provider several times a run, and what tells ad platforms has three
+    attempts, so that with every tenth call failing and functions dying they may end as a dead letter by right. They are
+    replayed with the rest. No other webhook's run is let off like this.
     """
     numbers = {tenant.id: number for number, tenant in enumerate(cast.tenants)}
     return Counter(

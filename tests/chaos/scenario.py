@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import Random
 from typing import Any
@@ -16,8 +16,10 @@ from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.shops import CREATORS, SHOPS
 from tests.chaos.pages import Event, tell_visits
 
-POOL_PER_TENANT = 700
+POOL_PER_TENANT = 400
 """Purchases from which a tenant's stories are taken; a third of them are its own shop's."""
+LATELY_EVERY, PAST_THEIR_LIMITS = 2, timedelta(days=8)
+"""Every second story is of today or yesterday, the others too old for ad platforms: none grows so meanwhile."""
 LARGE_NOTE = "n" * 950_000
 """More than a queue takes: the body travels by claim check."""
 
@@ -122,20 +124,38 @@ def make_scenario(seed: int, size: Size, now: datetime) -> Scenario:
 
 
 def _stories(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[Story, ...]:
-    """Stories of about so many webhooks, first one that pays a creator."""
+    """Stories of about so many webhooks, first one that pays a creator and one of lately with a refund."""
     chosen: list[Story] = []
     left = webhooks
-    pool = [
-        story
-        for story in tell_stories(seed, now, max(POOL_PER_TENANT, webhooks))
-        if story.tenant_slug == shop_of(tenant)
-    ]
+    pool, refunded = _pool(seed, tenant, webhooks, now)
     paying = next(story for story in pool if _pays_a_creator(story))
-    for story in [paying, *(story for story in pool if story is not paying)]:
+    for story in [paying, refunded, *(story for story in pool if story not in (paying, refunded))]:
         if left > 0:
             chosen.append(story)
             left -= len(story.events)
     return tuple(chosen)
+
+
+def _pool(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[list[Story], Story]:
+    """A tenant's stories and one of lately among them with a refund: of the first seed that has one."""
+    for other in range(seed, seed + 1_000_000, 1_000):
+        pool = [
+            story
+            for story in tell_stories(other, now, max(POOL_PER_TENANT, webhooks), LATELY_EVERY)
+            if story.tenant_slug == shop_of(tenant) and (_is_of_lately(story, now) or _is_old(story, now))
+        ]
+        for story in pool:
+            if _is_of_lately(story, now) and any(each.topic == "refunds/create" for each in story.events):
+                return pool, story
+    raise ValueError(f"no seed from {seed} on has a refund of lately")
+
+
+def _is_of_lately(story: Story, now: datetime) -> bool:
+    return now - story.events[0].at < timedelta(days=2)
+
+
+def _is_old(story: Story, now: datetime) -> bool:
+    return now - story.events[0].at > PAST_THEIR_LIMITS
 
 
 def _pays_a_creator(story: Story) -> bool:

@@ -15,6 +15,7 @@ import httpx
 
 from infra.local.demo.cast import lay_history
 from tests.chaos.pages import Batch, Storefront, batches_of, shuffled
+from tests.chaos.platforms import connect
 from tests.chaos.scenario import MENDABLE, Scenario, Sent, shop_of
 from tests.e2e.cloud import Cloud, Tenant
 
@@ -45,7 +46,9 @@ class Cast:
 
     @classmethod
     def register(cls, cloud: Cloud, scenario: Scenario, name: str, *, withheld: bool) -> Cast:
-        """A new tenant for each of the scenario's, with its creators, the touches before its orders and an A/B test."""
+        """A new tenant for each of the scenario's, with its creators and the touches before its orders; but for the one
+        that is locked out, with accounts at the ad platforms and an A/B test.
+        """
         tenants = []
         for number in range(scenario.size.tenants + 1):
             tenant = cloud.register(name, settings={"requests_per_second": REQUESTS_PER_SECOND})
@@ -53,6 +56,7 @@ class Cast:
             cloud.sandbox.put(f"/shopify/{tenant.shop}/bulk", json={"looks": 1}).raise_for_status()
             lay_history(cloud.state, {shop_of(number): tenant.id}, scenario.stories[number])
             tenants.append(tenant)
+        side_by_side(connect, tenants[: scenario.locked_out])
         storefronts = [Storefront(tenant) for tenant in tenants[: scenario.locked_out]]
         side_by_side(lambda each: each.begin(scenario.now), storefronts)
         made = cls(cloud, scenario, tenants, storefronts, withheld)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tests.chaos.platforms import Books, read_books
 from tests.e2e.cloud import Cloud
 from tradewind.tasks.message import REPLAY_MARK
 
@@ -57,6 +58,7 @@ VOLATILE = {
     ("ab_tests", "last_synced_at"): "follows the clock",
     ("ab_tests", "measured_at"): "follows the clock",
     ("creators", "creator_id"): "drawn when the creator was laid down",
+    ("conversion_events_sent", "*"): "compared with what the platforms count, see platforms.py",
     ("commissions", "creator_id"): "the same; the code beside it names the creator",
     ("attribution_weights", "*"): "learnt from what is there when its schedule fires",
     ("ml_models", "*"): "the same",
@@ -114,11 +116,12 @@ PLATFORM = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """One run's end: each tenant's rows of every table, its webhooks and its runs."""
+    """One run's end: each tenant's rows of every table, its webhooks, its runs, and its books with ad platforms."""
 
     rows: Mapping[str, tuple[Counter[str], ...]]
     accepted: tuple[Counter[Row], ...]
     runs: tuple[dict[Row, bool], ...]
+    books: tuple[Books, ...]
 
 
 def compared_tables(cloud: Cloud) -> list[str]:
@@ -138,6 +141,7 @@ def read_tables(cloud: Cloud, tenants: Sequence[UUID]) -> Tables:
             for tenant in tenants
         ),
         runs=tuple(_runs(cloud, tenant) for tenant in tenants),
+        books=tuple(read_books(cloud, tenant) for tenant in tenants),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.platforms import PLACES, wrong
 from tests.chaos.run import Ground, Storm, run_disturbed, run_undisturbed, told
 from tests.chaos.scenario import Scenario
 from tests.chaos.tables import KERNEL, VOLATILE, Tables, briefly, compared_tables, differences
@@ -88,6 +89,23 @@ def test_no_effect_is_doubled_at_a_provider(storm: Storm) -> None:
         keys = Counter((each["topic"], each["uri"]) for each in subscriptions)
         assert max(keys.values()) == 1, shop
     assert {call["operation"] for call in storm.calls} & mutations() == TOLD_APART
+
+
+def test_undisturbed_the_platforms_count_what_they_were_told_once(calm: Tables) -> None:
+    for books in calm.books:
+        assert books.counted == books.told("acknowledged")
+        assert not books.told("claimed", "failed", "sent")
+        assert not any([*books.duplicates.values(), *books.repeats.values()])
+    found = {(place, event) for books in calm.books for place, event, _, _ in books.counted}
+    assert found == {*((place, "purchase") for place in PLACES), ("ga4", "refund"), ("meta", "refund")}
+
+
+def test_purchases_and_refunds_arrive_once_at_each_platform_as_the_ledger_says(
+    calm: Tables, storm: Storm
+) -> None:
+    assert storm.tables is not None
+    found = wrong(calm.books, storm.tables.books)
+    assert not found, briefly(found)
 
 
 def mutations() -> set[str]:

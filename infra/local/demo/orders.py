@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from random import Random
 from typing import Any
@@ -67,10 +67,18 @@ class Story:
         return self.events[-1].order_state
 
 
-def tell_stories(seed: int, now: datetime, count: int = ORDERS) -> tuple[Story, ...]:
-    """The stories of the last ``count`` purchases, in order of purchase. Nothing lies after ``now``."""
+def tell_stories(
+    seed: int, now: datetime, count: int = ORDERS, lately_every: int | None = None
+) -> tuple[Story, ...]:
+    """The stories of the last ``count`` purchases, in order of purchase. Nothing lies after ``now``.
+
+    Every ``lately_every``-th is told as if it were of today or yesterday, when ad platforms still take it.
+    """
     present = now.astimezone(UTC).replace(microsecond=0)
-    purchases = last_purchases(count, present.date())
+    purchases = list(last_purchases(count, present.date()))
+    for place in range(0, count, lately_every) if lately_every else ():
+        day = present.date() - timedelta(days=place // (lately_every or 1) % 2)
+        purchases[place] = replace(purchases[place], day=day)
     return tuple(_tell(seed, present, place, purchase) for place, purchase in enumerate(purchases))
 
 
