@@ -25,6 +25,7 @@ from infra.local import StartError, StopError, local_cloud, paths
 from infra.local.__main__ import Progress as StartProgress
 from infra.local.cloud import find_running
 from infra.local.demo import cast
+from infra.local.demo.books import play_books
 from infra.local.demo.delivery import Outcome, deliver
 from infra.local.demo.expectations import expect
 from infra.local.demo.experiment import play_experiment
@@ -136,11 +137,14 @@ def play(
     worked_after = time.monotonic() - begun
     expected = expect(stories, now)
     verdict = verify(state.database_url, expected, outcomes)
+    console.print("Each shop's best day as a profit and loss statement")
+    books = play_books(state, tenants, stories, verdict)
     console.print("A day of reviews: due e-mails are sent, and what becomes of them comes back")
     reviews = play_reviews(state, tenants, verdict)
     console.print("One A/B test: pages tell of visitors, and its weights follow what they do")
     experiment = play_experiment(state, tenants, stories, expected, arguments.seed, verdict)
     facts = {
+        "books": books,
         "reviews": reviews,
         "experiment": experiment,
         "orders_per_second": round(len(stories) / worked_after, 1),

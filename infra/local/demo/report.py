@@ -167,6 +167,7 @@ def _page(report: Mapping[str, Any]) -> Group:
         f"Runs         {runs['runs']:,} done; {repaired}",
         f"Speed        {report.get('orders_per_second', 0)} orders a second with all their events",
         f"E-mails      {emails}",
+        *_book_lines(report.get("books", {})),
         *_review_lines(report.get("reviews", {})),
         *_experiment_lines(report.get("experiment", {})),
         f"Dead letters {len(report['dead_letters'])}",
@@ -174,6 +175,15 @@ def _page(report: Mapping[str, Any]) -> Group:
         "Time         " + ", ".join(f"{name} {took} s" for name, took in report.get("seconds", {}).items()),
     ]
     return Group(*(Text(line) for line in lines))
+
+
+def _book_lines(books: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{'Best day' if at == 0 else '':<12} {slug}, {each['day']}: {each['orders']} orders, net revenue"
+        f" {_amount(each['lines']['net_revenue'])}, contribution {_amount(each['lines']['contribution_margin'])},"
+        f" net profit {_amount(each['lines']['net_profit'])}"
+        for at, (slug, each) in enumerate(books.items())
+    ]
 
 
 def _review_lines(reviews: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -201,7 +211,7 @@ def _experiment_lines(experiment: Mapping[str, Any]) -> list[str]:
 
 
 def _amount(cents: int) -> str:
-    return f"{cents // 100:,}.{cents % 100:02d}"
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
 def _money(cents: int, currency: str) -> str:
