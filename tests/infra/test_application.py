@@ -246,7 +246,9 @@ def test_a_layer_that_a_task_asks_for_is_its_own_alone(dev: Application) -> None
 def test_refuses_a_layer_that_is_not_there(stage: str, fixture_registry: Registry) -> None:
     registry = Registry()
     registry.add(replace(fixture_registry.get("bazaar-digest"), layers=("astrology",)))
-    with pytest.raises(ValueError, match="no layer 'astrology'; known: charts, dependencies, statistics"):
+    with pytest.raises(
+        ValueError, match="no layer 'astrology'; known: charts, dependencies, exports, statistics"
+    ):
         build(new_app(), stage_settings(stage, LOCAL_CLOUD), registry, FIXTURE)
 
 

@@ -183,6 +183,7 @@ def test_only_who_asks_for_the_payload_store_lists_and_deletes_and_only_below_it
 ) -> None:
     asking = {task.id for task in real.registry if Need.PAYLOADS in task.needs}
     assert asking == {
+        "analytics-attribution-export",
         "commerce-customer-batch-sync",
         "commerce-product-batch-sync",
         "gdpr-request-process",

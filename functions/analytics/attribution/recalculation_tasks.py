@@ -16,7 +16,7 @@ from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
 LONG = timedelta(minutes=10)
-A_CHUNK = timedelta(seconds=20)
+A_CHUNK = timedelta(seconds=30)
 """What a chunk may take; with less time left a run hands itself on."""
 
 
