@@ -16,7 +16,7 @@ from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.shops import CREATORS, SHOPS
 from tests.chaos.pages import Event, tell_visits
 
-POOL_PER_TENANT = 400
+POOL_PER_TENANT, LARGEST_POOL = 400, 1_000
 """Purchases from which a tenant's stories are taken; a third of them are its own shop's."""
 LATELY_EVERY, PAST_THEIR_LIMITS = 2, timedelta(days=8)
 """Every second story is of today or yesterday, the others too old for ad platforms: none grows so meanwhile."""
@@ -138,10 +138,11 @@ def _stories(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[Stor
 
 def _pool(seed: int, tenant: int, webhooks: int, now: datetime) -> tuple[list[Story], Story]:
     """A tenant's stories and one of lately among them with a refund: of the first seed that has one."""
+    pool_size = min(LARGEST_POOL, max(POOL_PER_TENANT, 5 * webhooks))
     for other in range(seed, seed + 1_000_000, 1_000):
         pool = [
             story
-            for story in tell_stories(other, now, max(POOL_PER_TENANT, webhooks), LATELY_EVERY)
+            for story in tell_stories(other, now, pool_size, LATELY_EVERY)
             if story.tenant_slug == shop_of(tenant) and (_is_of_lately(story, now) or _is_old(story, now))
         ]
         for story in pool:
