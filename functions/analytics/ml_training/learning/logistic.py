@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from analytics.ml_training.learning.conversion import ConversionModel
 from analytics.ml_training.learning.features import Encoding, features
 from analytics.ml_training.learning.journeys import Floats, Journeys
-from analytics.ml_training.learning.markov import normalised
 
 EPOCHS = 100
 _SETTLED = 1e-10
@@ -50,7 +50,7 @@ def _loss(design: Floats, converted: NDArray[np.bool_], beta: Floats, ridge: Flo
 
 
 @dataclass(frozen=True, slots=True)
-class LogisticModel:
+class LogisticModel(ConversionModel):
     """``beta`` begins with the intercept and is for features less their ``mean``, by their ``spread``."""
 
     names: tuple[str, ...]
@@ -70,18 +70,10 @@ class LogisticModel:
         middle, width, slopes = (tuple(map(float, each)) for each in (mean, spread, beta))
         return cls(journeys.names, encoding, penalty, middle, width, slopes, epochs)
 
-    def _told(self, rows: Floats) -> Floats:
+    def told(self, rows: Floats) -> Floats:
         beta = np.array(self.beta)
         told: Floats = expit(beta[0] + (rows - self.mean) / self.spread @ beta[1:])
         return told
-
-    def predict(self, journeys: Journeys) -> Floats:
-        """How likely each journey converts."""
-        return self._told(features(journeys, self.encoding))
-
-    def weights(self, journeys: Journeys) -> dict[str, float]:
-        """How many of the conversions it expects would not come without each channel, normalised."""
-        return lost_without(journeys, self.encoding, self._told)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -103,14 +95,3 @@ class LogisticModel:
         encoding = Encoding.load(document["encoding"])
         penalty = float(document["penalty"])
         return cls(tuple(document["names"]), encoding, penalty, mean, spread, beta, int(document["epochs"]))
-
-
-def lost_without(journeys: Journeys, encoding: Encoding, told: Any) -> dict[str, float]:
-    """Over the journeys that converted: what is expected of them less what would be without a channel's touches."""
-    whole = features(journeys, encoding)
-    expected = told(whole)[journeys.converted]
-    lost = np.zeros(len(journeys.names))
-    for channel in range(len(journeys.names)):
-        left = told(features(journeys, encoding, without=channel))[journeys.converted]
-        lost[channel] = max(0.0, float((expected - left).sum()))
-    return normalised(journeys.names, lost)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from analytics.ml_training.learning.conversion import ConversionModel
 from analytics.ml_training.learning.features import Encoding, features
 from analytics.ml_training.learning.journeys import Floats, Journeys, Whole
-from analytics.ml_training.learning.logistic import lost_without
 
 EPOCHS = 100
 DEPTH = 3
@@ -121,7 +121,7 @@ def _best_split(binned: Binned, left: Floats, rows: Whole, smallest: int) -> tup
 
 
 @dataclass(frozen=True, slots=True)
-class TreesModel:
+class TreesModel(ConversionModel):
     """``start`` is the logarithm of the odds that was known beforehand."""
 
     names: tuple[str, ...]
@@ -147,17 +147,9 @@ class TreesModel:
             told += RATE * tree.tell(rows)
         return told
 
-    def _told(self, rows: Floats) -> Floats:
+    def told(self, rows: Floats) -> Floats:
         told: Floats = expit(self.margin(rows))
         return told
-
-    def predict(self, journeys: Journeys) -> Floats:
-        """How likely each journey converts."""
-        return self._told(features(journeys, self.encoding))
-
-    def weights(self, journeys: Journeys) -> dict[str, float]:
-        """How many of the conversions it expects would not come without each channel, normalised."""
-        return lost_without(journeys, self.encoding, self._told)
 
     def document(self) -> dict[str, Any]:
         return {
