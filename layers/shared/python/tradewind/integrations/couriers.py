@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tradewind.clock import Clock
 from tradewind.contracts.exports import PROVIDER, SECRETS
 from tradewind.errors import MisconfiguredError, NotFoundError
 from tradewind.exporting import (
@@ -17,34 +16,21 @@ from tradewind.exporting import (
     FileToBring,
 )
 from tradewind.integrations import bucket, sftp
-from tradewind.integrations.outward import Outward
 from tradewind.integrations.signed_webhooks import judge, read_secret, sign
-from tradewind.settings import Settings
-from tradewind.tasks.scope import Scope, vault_of
-from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
-from tradewind.tenancy.database import Session
-from tradewind.tenancy.tenant import Tenant
+from tradewind.integrations.tenant_sender import TenantSender
+from tradewind.tasks.scope import Scope
+from tradewind.tenancy.credentials import Label
 
 MOST_BYTES = 100 * 1024 * 1024
 """Of a file that is posted to a webhook; a larger one belongs in a bucket or on a server."""
 
 
 def couriers(scope: Scope) -> TenantCouriers:
-    settings = scope.settings
-    return TenantCouriers(settings, scope.tenant, scope.session, vault_of(settings), scope.process.clock)
+    return TenantCouriers.of(scope)
 
 
-class TenantCouriers:
-    """See ``Couriers``. Nothing is kept over a call: the open transaction is committed before each."""
-
-    def __init__(
-        self, settings: Settings, tenant: Tenant, session: Session, vault: CredentialVault, clock: Clock
-    ) -> None:
-        self._outward = Outward(anywhere=settings.stage == "local")
-        self._tenant = tenant
-        self._session = session
-        self._vault = vault
-        self._clock = clock
+class TenantCouriers(TenantSender):
+    """See ``Couriers``. Nothing is kept over a call."""
 
     def bring(self, destination: Destination, file: FileToBring) -> None:
         secrets = self._secrets(destination)
@@ -80,7 +66,7 @@ class TenantCouriers:
 
     def _secrets(self, destination: Destination) -> Mapping[str, str]:
         needed, optional = SECRETS[destination.kind]
-        credentials, found = TenantCredentials(self._tenant.id, self._vault), {}
+        credentials, found = self._credentials, {}
         with self._session.transaction(self._tenant.id) as transaction:
             for name in needed:
                 found[name] = credentials.get(transaction, Label(PROVIDER, name, destination.name)).secret
