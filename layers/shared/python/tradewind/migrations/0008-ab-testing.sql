@@ -498,13 +498,14 @@ BEGIN ATOMIC
     WHERE a.test_id = p_test_id;
 END;
 
--- What orders' conversions are worth now: less after a refund, nothing after a cancellation.
+-- What orders' conversions are worth now: less after a refund, nothing after a cancellation, and nothing ever of test orders.
 CREATE FUNCTION settle_ab_conversions(p_order_ids bigint[]) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
     WITH present AS (
-        SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' AS removed,
-               CASE WHEN o.status = 'cancelled' THEN 0 ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
+        SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' OR o.test AS removed,
+               CASE WHEN o.status = 'cancelled' OR o.test THEN 0
+                    ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
         FROM orders o WHERE o.shopify_order_id = ANY (p_order_ids)
     ), differing AS (
         SELECT c.test_id, p.*

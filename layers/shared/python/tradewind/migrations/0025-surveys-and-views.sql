@@ -85,25 +85,3 @@ BEGIN
 END
 $$;
 CREATE TRIGGER spare_test_orders BEFORE INSERT ON ab_test_conversions FOR EACH ROW EXECUTE FUNCTION spare_test_orders();
-
--- What orders' conversions are worth now: less after a refund, nothing after a cancellation, and nothing ever of test orders.
-CREATE OR REPLACE FUNCTION settle_ab_conversions(p_order_ids bigint[]) RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
-    WITH present AS (
-        SELECT o.shopify_order_id, o.total_cents, o.status = 'cancelled' OR o.test AS removed,
-               CASE WHEN o.status = 'cancelled' OR o.test THEN 0
-                    ELSE greatest(0, o.total_cents - o.refunded_cents) END AS cents
-        FROM orders o WHERE o.shopify_order_id = ANY (p_order_ids)
-    ), differing AS (
-        SELECT c.test_id, p.*
-        FROM ab_test_conversions c JOIN present p ON p.shopify_order_id = c.shopify_order_id
-        WHERE c.confirmed_at IS NULL OR (c.ordered_cents, c.revenue_cents, c.removed)
-                                        IS DISTINCT FROM (p.total_cents, p.cents, p.removed)
-        ORDER BY c.shopify_order_id, c.test_id FOR UPDATE OF c
-    )
-    UPDATE ab_test_conversions c
-    SET ordered_cents = d.total_cents, revenue_cents = d.cents, removed = d.removed, updated_at = now(),
-        confirmed_at = coalesce(c.confirmed_at, now())
-    FROM differing d WHERE c.test_id = d.test_id AND c.shopify_order_id = d.shopify_order_id;
-END;
