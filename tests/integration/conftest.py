@@ -6,12 +6,15 @@ from uuid import uuid4
 
 import pytest
 
-from infra.local import PostgresServer
+from infra.local import PostgresServer, ValkeyServer
 from infra.local.postgres import DatabaseUrls
 from tests.integration.harness import House, add_tenant, local_settings
 from tests.integration.headquarters import Headquarters
+from tests.integration.test_sandbox import running
 from tests.integration.twins import Twins, mark
 from tests.integration.world import OURS, THEIRS, Table, World
+from tradewind.integrations.transport import shared_transport
+from tradewind.ratelimit import connected
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.task import Task, task
@@ -64,6 +67,24 @@ def bolt_is_untouched(world: World) -> Iterator[None]:
     before = world.fingerprint(world.bolt)
     yield
     assert world.fingerprint(world.bolt) == before
+
+
+@pytest.fixture(scope="module")
+def sandbox_url() -> Iterator[str]:
+    """A sandbox of the module's own."""
+    with running() as (address, _):
+        yield address
+
+
+@pytest.fixture
+def own_valkey(database: DatabaseUrls, valkey: ValkeyServer) -> Iterator[str]:
+    """Valkey's address; what this process keeps of connections to it and to providers is the test's alone."""
+    connected.cache_clear()
+    yield valkey.url
+    shared_transport(local_settings(database).provider_timeout).close()
+    shared_transport.cache_clear()
+    connected(valkey.url).close()
+    connected.cache_clear()
 
 
 @pytest.fixture

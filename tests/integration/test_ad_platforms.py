@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,34 +10,18 @@ import pytest
 from psycopg.types.json import Jsonb
 
 import analytics.attribution.tasks  # noqa: F401 - registers the senders and who starts them
-from infra.local import ValkeyServer
 from tests.integration.adroom import GA4, META, ORDER, REFUND, SENDERS, TIKTOK, AdRoom
 from tests.integration.harness import House
-from tests.integration.test_sandbox import running
 from tradewind import crash
 from tradewind.crash import Point
-from tradewind.integrations.transport import shared_transport
-from tradewind.ratelimit import connected
 from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Dead, Done, TryAgain
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running() as (address, _):
-        yield address
-
-
 @pytest.fixture
-def strange(house: House, url: str, valkey: ValkeyServer) -> Iterator[AdRoom]:
+def strange(house: House, sandbox_url: str, own_valkey: str) -> AdRoom:
     """A tenant without accounts."""
-    connected.cache_clear()
-    made = AdRoom(house, url, valkey.url)
-    yield made
-    shared_transport(made.settings.provider_timeout).close()
-    shared_transport.cache_clear()
-    connected(valkey.url).close()
-    connected.cache_clear()
+    return AdRoom(house, sandbox_url, own_valkey)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,9 +16,6 @@ import analytics.attribution.tasks  # noqa: F401 - registers the senders
 from infra.local import ValkeyServer
 from tests.integration.adroom import SENDERS, AdRoom
 from tests.integration.harness import House
-from tests.integration.test_sandbox import running
-from tradewind.integrations.transport import shared_transport
-from tradewind.ratelimit import connected
 from tradewind.tasks.message import Source
 
 RECONCILE = "analytics-reconcile-ad-events"
@@ -27,28 +23,17 @@ ZONE = "America/New_York"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running() as (address, _):
-        yield address
-
-
 @pytest.fixture
-def room(house: House, url: str, valkey: ValkeyServer) -> Iterator[AdRoom]:
+def room(house: House, sandbox_url: str, own_valkey: str) -> AdRoom:
     """A tenant in New York, connected to all platforms for years; the clock stands at half past one of its night."""
-    connected.cache_clear()
-    made = AdRoom(house, url, valkey.url)
+    made = AdRoom(house, sandbox_url, own_valkey)
     made.connect("ga4", "meta", "tiktok")
     house.write("UPDATE credentials SET updated_at = %s", LONG_AGO)
     with psycopg.connect(house.urls.platform) as connection:
         connection.execute("UPDATE tenants SET zone = %s WHERE tenant_id = %s", (ZONE, house.tenant_id))
     today = datetime.now(ZoneInfo(ZONE)).replace(hour=1, minute=30, second=0, microsecond=0)
     made.clock.at = today.astimezone(UTC)
-    yield made
-    shared_transport(made.settings.provider_timeout).close()
-    shared_transport.cache_clear()
-    connected(valkey.url).close()
-    connected.cache_clear()
+    return made
 
 
 def yesterday(room: AdRoom, hour: int = 12, minute: int = 0) -> datetime:
@@ -226,8 +211,8 @@ def test_other_currencies_money_stands_in_no_sum_and_is_compared_all_the_same(ro
     assert reconcile(room, "again")["meta"]["differing"] == [5002]
 
 
-def test_tenant_without_accounts_has_no_rows(house: House, url: str, valkey: ValkeyServer) -> None:
-    room = AdRoom(house, url, valkey.url)
+def test_tenant_without_accounts_has_no_rows(house: House, sandbox_url: str, valkey: ValkeyServer) -> None:
+    room = AdRoom(house, sandbox_url, valkey.url)
     room.place(placed_at=room.clock.now() - timedelta(days=1))
     assert room.result(RECONCILE, {}, "by hand") == {"days": [], "posted": {}}
     assert stored(room, "destination") == []

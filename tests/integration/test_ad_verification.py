@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,34 +11,18 @@ from psycopg.types.json import Jsonb
 
 import analytics.ad_platforms.verification_tasks
 import analytics.attribution.tasks  # noqa: F401 - registers the senders
-from infra.local import ValkeyServer
 from tests.integration.adroom import ORDER, SENDERS, AdRoom
 from tests.integration.harness import House
-from tests.integration.test_sandbox import running
 from tradewind.errors import InvalidPayloadError, NotFoundError
-from tradewind.integrations.transport import shared_transport
-from tradewind.ratelimit import connected
 from tradewind.tasks.worker import Dead
 
 VERIFY = "analytics-verify-ad-events"
 CODES = {"meta_test_code": "TEST1", "tiktok_test_code": "TEST2"}
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running() as (address, _):
-        yield address
-
-
 @pytest.fixture
-def strange(house: House, url: str, valkey: ValkeyServer) -> Iterator[AdRoom]:
-    connected.cache_clear()
-    made = AdRoom(house, url, valkey.url)
-    yield made
-    shared_transport(made.settings.provider_timeout).close()
-    shared_transport.cache_clear()
-    connected(valkey.url).close()
-    connected.cache_clear()
+def strange(house: House, sandbox_url: str, own_valkey: str) -> AdRoom:
+    return AdRoom(house, sandbox_url, own_valkey)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,16 +10,12 @@ import httpx
 import pytest
 
 import analytics.surveys.tasks  # noqa: F401 - registers the task
-from infra.local import ValkeyServer
 from tests.integration.harness import House, local_settings
 from tests.integration.sealing import ContextKeys
-from tests.integration.test_sandbox import running
 from tradewind.clock import FixedClock
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RateLimitedError
 from tradewind.integrations.fairing.client import wait_of
 from tradewind.integrations.fairing.provider import FairingSurvey
-from tradewind.integrations.transport import shared_transport
-from tradewind.ratelimit import connected
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.worker import Dead, Done, End, TryAgain, Worker, to_plain
 from tradewind.tenancy.credentials import CredentialVault, Label, TenantCredentials
@@ -28,12 +23,6 @@ from tradewind.tenancy.database import Session
 
 BRIDGE = "analytics-attribution-fairing-bridge"
 NOW = datetime(2026, 11, 27, 12, 15, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running() as (address, _):
-        yield address
 
 
 @dataclasses.dataclass
@@ -101,14 +90,8 @@ class Survey:
 
 
 @pytest.fixture
-def strange(house: House, url: str, valkey: ValkeyServer) -> Iterator[Survey]:
-    connected.cache_clear()
-    made = Survey(house, url, valkey.url)
-    yield made
-    shared_transport(made.settings.provider_timeout).close()
-    shared_transport.cache_clear()
-    connected(valkey.url).close()
-    connected.cache_clear()
+def strange(house: House, sandbox_url: str, own_valkey: str) -> Survey:
+    return Survey(house, sandbox_url, own_valkey)
 
 
 @pytest.fixture
