@@ -26,7 +26,8 @@ from tradewind.tenancy.tenant import Tenant
 
 HOUR = datetime(2026, 11, 20, 10, tzinfo=UTC)
 SPEAKING_OF_PLACES = [
-    f"layers/shared/python/tradewind/integrations/{name}/provider.py" for name in ("resend", "slack")
+    f"layers/shared/python/tradewind/integrations/{name}/provider.py"
+    for name in ("fairing", "resend", "slack")
 ]
 
 
@@ -103,7 +104,9 @@ def test_nothing_else_speaks_to_valkey() -> None:
         if "ratelimit import" in path.read_text() and "connect" in path.read_text()
     }
     kernel = "layers/shared/python/tradewind"
-    providers = {f"{kernel}/integrations/{name}/provider.py" for name in ("resend", "shopify", "slack")}
+    providers = {
+        f"{kernel}/integrations/{name}/provider.py" for name in ("fairing", "resend", "shopify", "slack")
+    }
     providers.add(f"{kernel}/integrations/conversions.py")
     assert speaking == {*providers, f"{kernel}/counters.py", "functions/ingress/checkup.py"}
 
@@ -123,10 +126,11 @@ def test_counters_of_two_tenants_have_no_key_in_common(store: Any) -> None:
     assert asked[0] & asked[1] == set()
 
 
-def test_places_of_mail_and_messages_carry_the_tenant_and_those_of_an_account_its_name() -> None:
+def test_places_of_mail_messages_and_surveys_carry_the_tenant_and_those_of_an_account_its_name() -> None:
     """Tenants that share a Resend account share its pace, which is the one key without a tenant."""
     text = "\n".join((ROOT / path).read_text() for path in SPEAKING_OF_PLACES)
     assert set(re.findall(r'Window\(\s*f"([^"]+)"', text)) == {
+        "rate:{{fairing:{self._tenant.id}}}",
         "rate:{{tenant:{self._tenant.id}}}:emails",
         "rate:{{resend:{account.name}}}:calls",
         "rate:{{slack:{self._tenant.id}:{channel}}}:posts",

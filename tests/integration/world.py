@@ -224,7 +224,9 @@ class World:
         return connection.execute(statement, list(values.values())).rowcount
 
     def fill(self, tenant_id: UUID, number: int) -> None:
-        """One row in every table, parents first; the directory's by the platform, all else by the tenant."""
+        """One row in every table, parents first; the directory's by the platform, all else by the tenant. What a row
+        has made due is taken out.
+        """
         with psycopg.connect(self.urls.platform) as connection:
             self.insert(
                 connection, "tenants", self.row("tenants", tenant_id, number) | {"slug": f"t-{number}"}
@@ -233,6 +235,8 @@ class World:
             for name in self.order:
                 if name != "tenants":
                     self.insert(app, name, self.row(name, tenant_id, number))
+            own = self.row("schedule_due", tenant_id, number)["schedule"]
+            app.execute("DELETE FROM schedule_due WHERE schedule <> %s", (own,))
 
     def fingerprint(self, tenant_id: UUID) -> dict[str, str]:
         """Every table's rows of a tenant, as one hash each."""
