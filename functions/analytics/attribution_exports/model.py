@@ -9,6 +9,7 @@ from enum import StrEnum
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
+from tradewind.contracts.attribution import Model
 from tradewind.exporting import Destination
 
 MOST_EXPORTS = 10
@@ -47,15 +48,6 @@ SUFFIXES: Mapping[Format, tuple[str, str]] = {
     Format.PARQUET: ("parquet", "application/vnd.apache.parquet"),
 }
 """A file's suffix and its content type."""
-_MODELS = (
-    "first_touch",
-    "last_touch",
-    "linear",
-    "time_decay",
-    "position_based",
-    "last_non_direct",
-    "data_driven",
-)
 COLUMNS: Mapping[Dataset, Mapping[str, str]] = {
     Dataset.TOUCHES: {
         "order_id": "BIGINT",
@@ -89,7 +81,7 @@ COLUMNS: Mapping[Dataset, Mapping[str, str]] = {
         "first_purchase": "BOOLEAN",
         "status": "VARCHAR",
         "touchpoints": "INTEGER",
-        **dict.fromkeys(_MODELS, "VARCHAR"),
+        **dict.fromkeys(map(str, Model), "VARCHAR"),
         "customer_id": "BIGINT",
         "visitor_id": "VARCHAR",
     },

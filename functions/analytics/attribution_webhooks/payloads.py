@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from analytics.attribution_exports.payloads import Webhook
+from analytics.attribution_exports.payloads import Name, Webhook
 from analytics.attribution_webhooks.model import EventType, Subscription
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
 
 class WebhookSubscription(BaseModel):
