@@ -21,12 +21,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import paths
-from infra.local.ministack import CLIENT_ENVIRONMENT, REGION
+from infra.local.ministack import CLIENT_ENVIRONMENT, client_of
 from infra.local.processes import Launcher, Process, Program, clean_environment
 
 CLUSTER = "tradewind-local-training"
@@ -67,17 +65,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._ecs, self._sts = self._client("ecs"), self._client("sts")
-
-    def _client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=CLIENT_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CLIENT_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 1}, proxies={}),
-        )
+        self._ecs, self._sts = (client_of(self.endpoint, service) for service in ("ecs", "sts"))
 
     def look(self) -> None:
         """One pass. Raises what the emulator's client raises where it does not answer."""

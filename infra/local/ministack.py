@@ -43,6 +43,18 @@ CLIENT_ENVIRONMENT = {
 }
 
 
+def client_of(endpoint_url: str, service: str) -> Any:
+    """A boto3 client of an emulator, whatever the caller's AWS configuration."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=CLIENT_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CLIENT_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}, proxies={}),
+    )
+
+
 @dataclass(slots=True)
 class MiniStack:
     """A running emulator."""
@@ -61,14 +73,7 @@ class MiniStack:
 
     def client(self, service: str) -> Any:
         """A boto3 client of this emulator, whatever the caller's AWS configuration."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=CLIENT_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CLIENT_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
-            config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}, proxies={}),
-        )
+        return client_of(self.endpoint_url, service)
 
 
 def start_ministack(
