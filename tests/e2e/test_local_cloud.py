@@ -49,6 +49,7 @@ class Checkout:
             folder / "infra/local",
             ignore=shutil.ignore_patterns("__pycache__", "sandbox", "demo"),
         )
+        (folder / "layers").symlink_to(paths.CHECKOUT / "layers")
         shutil.copy(APP, folder / "small_app.py")
         (folder / "cdk.json").write_text(json.dumps({"app": f"{paths.PYTHON} small_app.py"}))
         self.local.mkdir()
