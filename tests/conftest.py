@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -13,6 +12,7 @@ from hypothesis import settings
 from infra.local import PostgresServer, ValkeyServer, postgres_server, valkey_server
 from infra.local.postgres import DatabaseUrls
 from ingress.migrate import migrate
+from tests.databases import Databases
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,12 +35,18 @@ def migrated(postgres: PostgresServer) -> str:
     return "migrated"
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer, migrated: str) -> Databases:
+    """Copies of the schema that are used again and again."""
+    return Databases(postgres, migrated)
+
+
 @pytest.fixture
-def database(postgres: PostgresServer, migrated: str) -> Iterator[DatabaseUrls]:
-    """A fresh copy of the schema, one a test."""
-    name = f"test_{uuid4().hex[:12]}"
-    yield postgres.create_database(name, template=migrated)
-    postgres.drop_database(name)
+def database(databases: Databases) -> Iterator[DatabaseUrls]:
+    """A copy of the schema as it is after the migrations, one a test."""
+    name, urls = databases.take()
+    yield urls
+    databases.give_back(name)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from infra.local import PostgresServer, ValkeyServer
 from infra.local.postgres import DatabaseUrls
+from tests.databases import Databases
 from tests.integration.harness import House, add_tenant, local_settings
 from tests.integration.headquarters import Headquarters
 from tests.integration.test_sandbox import running
@@ -51,14 +52,18 @@ def filled(postgres: PostgresServer, migrated: str) -> Iterator[tuple[str, Mappi
     postgres.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def filled_databases(postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]]) -> Databases:
+    return Databases(postgres, filled[0])
+
+
 @pytest.fixture
-def twins(postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Twins]:
-    template, tables = filled
-    name = f"twins_{uuid4().hex[:12]}"
-    built = Twins(World(postgres.create_database(name, template=template), tables=dict(tables)))
+def twins(filled_databases: Databases, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Twins]:
+    name, urls = filled_databases.take()
+    built = Twins(World(urls, tables=dict(filled[1])))
     yield built
     built.close()
-    postgres.drop_database(name)
+    filled_databases.give_back(name)
 
 
 @pytest.fixture
