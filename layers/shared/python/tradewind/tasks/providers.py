@@ -12,28 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tradewind.advertising import ConversionApis
-from tradewind.catalogue import Catalogue
-from tradewind.clock import Clock
-from tradewind.exporting import Couriers, WebhookSender
-from tradewind.ports import (
-    DiscountCodes,
-    EmailSender,
-    HotCounters,
-    LongMachines,
-    MachineStarter,
-    Messenger,
-    PayloadStore,
-    Shopify,
-    TenantDirectory,
-    UnsubscribeLinks,
-)
-from tradewind.spending import AdReports
-from tradewind.surveys import Survey
-from tradewind.tasks.run import Outbox, Run
-from tradewind.tenancy.database import PlatformDb, TenantDb
-from tradewind.tenancy.tenant import Tenant
-
 
 class Need(StrEnum):
     """A resource that a provider uses; infra turns each into grants, environment and routes."""
@@ -61,55 +39,65 @@ class Provider:
         return factory
 
 
-_SCOPE = "tradewind.tasks.scope"
+_SCOPE, _SHOPIFY = "tradewind.tasks.scope", "tradewind.integrations.shopify"
 _SHOP = frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET})
-PROVIDERS: Mapping[Any, Provider] = {
-    Clock: Provider(f"{_SCOPE}:clock"),
-    Run: Provider(f"{_SCOPE}:run", frozenset({Need.DATABASE})),
-    Outbox: Provider(f"{_SCOPE}:outbox", frozenset({Need.DATABASE})),
-    Tenant: Provider(f"{_SCOPE}:tenant", frozenset({Need.DATABASE})),
-    TenantDb: Provider(f"{_SCOPE}:tenant_db", frozenset({Need.DATABASE})),
-    PlatformDb: Provider(f"{_SCOPE}:platform_db", frozenset({Need.PLATFORM_DATABASE})),
-    TenantDirectory: Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
-    PayloadStore: Provider(f"{_SCOPE}:payloads", frozenset({Need.PAYLOADS})),
-    MachineStarter: Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
-    LongMachines: Provider(f"{_SCOPE}:long_machines", frozenset({Need.LONG_MACHINE})),
-    HotCounters: Provider("tradewind.tasks.counting:hot_counters", frozenset({Need.DATABASE, Need.CACHE})),
-    Shopify: Provider(
-        "tradewind.integrations.shopify.provider:shopify",
+PROVIDERS: Mapping[str, Provider] = {
+    "tradewind.clock.Clock": Provider(f"{_SCOPE}:clock"),
+    "tradewind.tasks.run.Run": Provider(f"{_SCOPE}:run", frozenset({Need.DATABASE})),
+    "tradewind.tasks.run.Outbox": Provider(f"{_SCOPE}:outbox", frozenset({Need.DATABASE})),
+    "tradewind.tenancy.tenant.Tenant": Provider(f"{_SCOPE}:tenant", frozenset({Need.DATABASE})),
+    "tradewind.tenancy.database.TenantDb": Provider(f"{_SCOPE}:tenant_db", frozenset({Need.DATABASE})),
+    "tradewind.tenancy.database.PlatformDb": Provider(
+        f"{_SCOPE}:platform_db", frozenset({Need.PLATFORM_DATABASE})
+    ),
+    "tradewind.ports.TenantDirectory": Provider(f"{_SCOPE}:directory", frozenset({Need.PLATFORM_DATABASE})),
+    "tradewind.ports.PayloadStore": Provider(f"{_SCOPE}:payloads", frozenset({Need.PAYLOADS})),
+    "tradewind.ports.MachineStarter": Provider(f"{_SCOPE}:machines", frozenset({Need.MACHINE})),
+    "tradewind.ports.LongMachines": Provider(f"{_SCOPE}:long_machines", frozenset({Need.LONG_MACHINE})),
+    "tradewind.ports.HotCounters": Provider(
+        "tradewind.tasks.counting:hot_counters", frozenset({Need.DATABASE, Need.CACHE})
+    ),
+    "tradewind.ports.Shopify": Provider(
+        f"{_SHOPIFY}.provider:shopify",
         _SHOP,
     ),
-    ConversionApis: Provider(
+    "tradewind.advertising.ConversionApis": Provider(
         "tradewind.integrations.conversions:conversion_apis",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
-    AdReports: Provider(
+    "tradewind.spending.AdReports": Provider(
         "tradewind.integrations.ad_reports:ad_reports",
         frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
     ),
-    Couriers: Provider(
+    "tradewind.exporting.Couriers": Provider(
         "tradewind.integrations.couriers:couriers",
         frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
     ),
-    WebhookSender: Provider(
+    "tradewind.exporting.WebhookSender": Provider(
         "tradewind.integrations.webhook_sender:webhook_sender",
         frozenset({Need.DATABASE, Need.KEY, Need.INTERNET}),
     ),
-    Survey: Provider(
+    "tradewind.surveys.Survey": Provider(
         "tradewind.integrations.fairing.provider:survey",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
-    Catalogue: Provider("tradewind.integrations.shopify.provider:catalogue", _SHOP),
-    DiscountCodes: Provider("tradewind.integrations.shopify.provider:discount_codes", _SHOP),
-    Messenger: Provider(
+    "tradewind.catalogue.Catalogue": Provider(f"{_SHOPIFY}.catalogue_provider:catalogue", _SHOP),
+    "tradewind.ports.DiscountCodes": Provider(f"{_SHOPIFY}.catalogue_provider:discount_codes", _SHOP),
+    "tradewind.ports.Messenger": Provider(
         "tradewind.integrations.slack.provider:messenger",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
-    EmailSender: Provider(
+    "tradewind.ports.EmailSender": Provider(
         "tradewind.integrations.resend.provider:email_sender",
         frozenset({Need.DATABASE, Need.CACHE, Need.KEY, Need.INTERNET}),
     ),
-    UnsubscribeLinks: Provider(
+    "tradewind.ports.UnsubscribeLinks": Provider(
         "tradewind.tasks.scope:unsubscribe_links", frozenset({Need.DATABASE, Need.KEY})
     ),
 }
+"""By the type's full name: a task imports the types that it asks for, and no others."""
+
+
+def provider_of(wanted: Any) -> Provider | None:
+    """What provides a type; None for a type that nobody provides."""
+    return PROVIDERS.get(f"{getattr(wanted, '__module__', '')}.{getattr(wanted, '__qualname__', '')}")

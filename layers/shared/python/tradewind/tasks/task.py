@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from tradewind.contracts.events import EVENTS
-from tradewind.tasks.providers import PROVIDERS, Need, Provider
+from tradewind.tasks.providers import Need, Provider, provider_of
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry
 from tradewind.tasks.triggers import TENANT, Cron, Event, Trigger, Webhook
@@ -206,8 +206,8 @@ def _read_signature(
                     f"task {task_id}: {payload_name} and {name} are both payloads; a task takes one"
                 )
             payload_name, payload = name, wanted
-        elif wanted in PROVIDERS:
-            providers[name] = PROVIDERS[wanted]
+        elif (provider := provider_of(wanted)) is not None:
+            providers[name] = provider
         else:
             raise TypeError(
                 f"task {task_id}: nobody provides {name}: {wanted!r}; see tradewind.tasks.providers"

@@ -12,10 +12,7 @@ from uuid import uuid4
 from tradewind.clock import Clock
 from tradewind.crash import Point, reached
 from tradewind.errors import MisconfiguredError, NotFoundError, RateLimitedError, RetryableError
-from tradewind.integrations.shopify.admin_api import AdminApi
-from tradewind.integrations.shopify.catalogue_client import CatalogueClient
 from tradewind.integrations.shopify.client import ShopifyClient
-from tradewind.integrations.shopify.discounts import ShopifyDiscountCodes
 from tradewind.integrations.shopify.oauth import refresh_access_token
 from tradewind.integrations.transport import Transport, shared_transport
 from tradewind.ratelimit import UNREACHABLE, Bucket, RateLimiter, Window, connected
@@ -42,26 +39,13 @@ def shopify(scope: Scope) -> ShopifyClient:
     return shopify_of(scope.settings, scope.tenant, scope.session, scope.process.clock)
 
 
-def catalogue(scope: Scope) -> CatalogueClient:
-    """The tenant's catalogue. Raises MisconfiguredError where the tenant has no shop."""
-    return CatalogueClient(
-        AdminApi(**_access(scope.settings, scope.tenant, scope.session, scope.process.clock))
-    )
-
-
-def discount_codes(scope: Scope) -> ShopifyDiscountCodes:
-    """The tenant's discount codes. Raises MisconfiguredError where the tenant has no shop."""
-    return ShopifyDiscountCodes(
-        AdminApi(**_access(scope.settings, scope.tenant, scope.session, scope.process.clock))
-    )
-
-
 def shopify_of(settings: Settings, tenant: Tenant, session: Session, clock: Clock) -> ShopifyClient:
     """A client over one session, whose open transaction is settled before each call."""
-    return ShopifyClient(**_access(settings, tenant, session, clock))
+    return ShopifyClient(**access(settings, tenant, session, clock))
 
 
-def _access(settings: Settings, tenant: Tenant, session: Session, clock: Clock) -> dict[str, Any]:
+def access(settings: Settings, tenant: Tenant, session: Session, clock: Clock) -> dict[str, Any]:
+    """What a client of the tenant's shop is made of. Raises MisconfiguredError where the tenant has no shop."""
     if tenant.shop_domain is None:
         raise MisconfiguredError(f"tenant {tenant.slug} has no installed Shopify shop")
     if settings.redis_url is None:
