@@ -10,14 +10,14 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
 
-from infra.local import PostgresServer
 from infra.local.postgres import DatabaseUrls
 from ingress.admin import ACTIONS
+from tests.databases import Databases
 from tests.integration.belongings import LATELY, MADE, belonging
 from tests.integration.door import OTHER_SECRET, SECRET, Door
 from tests.integration.office import MANIFEST, OPERATIONS, Office, body_for
@@ -28,13 +28,12 @@ from tradewind.tenancy.database import QueryError
 
 
 @pytest.fixture
-def office(postgres: PostgresServer, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Office]:
-    template, tables = filled
-    name = f"office_{uuid4().hex[:12]}"
-    built = Office(World(postgres.create_database(name, template=template), tables=dict(tables)))
+def office(filled_databases: Databases, filled: tuple[str, Mapping[str, Table]]) -> Iterator[Office]:
+    name, urls = filled_databases.take()
+    built = Office(World(urls, tables=dict(filled[1])))
     yield built
     built.connections.close()
-    postgres.drop_database(name)
+    filled_databases.give_back(name)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
