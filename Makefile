@@ -18,7 +18,8 @@ export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
 .PHONY: help install up down status demo test fairness chaos bench bench-report check format tasks run runs replay pause resume \
-        verify-ads pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build cost email-preview mail-storm
+        verify-ads pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build image \
+        cost email-preview mail-storm
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +124,9 @@ doctor: $(INSTALLED)  ## Check a stage from settings to migrations, changing not
 
 build: $(INSTALLED)  ## Fetch and compile what a deployment to AWS uploads.
 	@$(VENV)/python -m infra.build
+
+image: $(INSTALLED)  ## Build the training container's image with Docker and push it [STAGE=dev].
+	@$(VENV)/python -m infra.image --stage $(or $(STAGE),dev)
 
 cost: $(INSTALLED)  ## Print what a million orders and an idle month cost [STAGE=dev TENANTS=10 LEAN=1 QUIET=1].
 	@$(VENV)/python -m infra.cost --stage "$(or $(STAGE),dev)" --tenants "$(or $(TENANTS),10)" $(if $(LEAN),--lean) $(if $(QUIET),--quiet)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aws_cdk import Aws
 
-from infra.names import Names
+from infra.names import Names, machine_arn
 
 WIDTH, HEIGHT = 12, 6
 NAMESPACE = "Tradewind"
@@ -38,6 +38,7 @@ def dashboard_body(names: Names, domains: Sequence[str]) -> str:
         ("Ad platforms: differing purchases", [_search(UNLIKE, "Sum")]),
         ("Catalogue: low stock, new customers, incomplete full loads", _catalogue()),
         ("Attribution: webhooks given up, files and rows", _attribution()),
+        ("Model training: executions, longest (ms), ends", _training(names)),
         ("Database connections and capacity", _database(names)),
         ("Dead-letter queues", _dead_letter_queues(names, domains)),
     ]
@@ -113,6 +114,18 @@ def _catalogue() -> list[Any]:
         [NAMESPACE, "InventoryLow", {"stat": "Sum"}],
         [NAMESPACE, "CustomerCreated", {"stat": "Sum"}],
         _search(f'Namespace="{NAMESPACE}" MetricName="FullLoadIncomplete"', "Sum")[0],
+    ]
+
+
+def _training(names: Names) -> list[Any]:
+    machine = machine_arn(names.machine("ml-training"))
+    return [
+        *(
+            ["AWS/States", metric, "StateMachineArn", machine, {"stat": "Sum"}]
+            for metric in ("ExecutionsStarted", "ExecutionsFailed", "ExecutionsTimedOut")
+        ),
+        ["AWS/States", "ExecutionTime", "StateMachineArn", machine, {"stat": "Maximum", "yAxis": "right"}],
+        _search(f'Namespace="{NAMESPACE}" MetricName="TrainingEnded"', "Sum")[0],
     ]
 
 

@@ -42,12 +42,15 @@ class Grant:
 
 
 def as_the_emulator_asks(grant: Grant) -> Grant:
-    """A grant for the local cloud, whose authorization differs from IAM's in two ways: it asks for a batch's own
-    action, where IAM asks for the single one's, and for a KMS alias itself, without the encryption context.
+    """A grant for the local cloud, whose authorization differs from IAM's in three ways: it asks for a batch's own
+    action, where IAM asks for the single one's, for a KMS alias itself, without the encryption context, and it does not
+    know whose a task token is.
     """
     actions = tuple(
         action for single in grant.actions for action in (single, *EMULATED_ACTIONS.get(single, ()))
     )
+    if grant.actions[0] == "states:SendTaskSuccess":
+        return replace(grant, resources=("*",))
     if not grant.actions[0].startswith("kms:"):
         return replace(grant, actions=actions)
     return Grant(actions, (*grant.resources, arn("kms", f"alias/tradewind-{LOCAL}")))
@@ -153,6 +156,16 @@ def write_payloads(names: Names) -> Grant:
 def delete_payloads(names: Names, folder: str) -> Grant:
     """Deleting objects below one folder of the payloads."""
     return Grant(("s3:DeleteObject",), (f"{bucket_arn(names.payload_bucket)}/{PAYLOAD_PREFIX}{folder}*",))
+
+
+def keep_payloads(names: Names, folder: str) -> list[Grant]:
+    """Reading, writing and deleting objects below one folder of the payloads, and no others."""
+    objects = (f"{bucket_arn(names.payload_bucket)}/{PAYLOAD_PREFIX}{folder}*",)
+    return [
+        Grant(("s3:GetObject",), objects),
+        Grant(("s3:PutObject",), objects),
+        Grant(("s3:DeleteObject",), objects),
+    ]
 
 
 def list_payloads(names: Names) -> Grant:

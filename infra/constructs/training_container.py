@@ -20,7 +20,7 @@ from analytics.ml_training.model import MACHINE
 from infra import bundles, grants
 from infra.constructs.alarm import Alarm
 from infra.constructs.machine import Machine
-from infra.grants import Grant, assumed_by, only_this_account, policy_document
+from infra.grants import Grant, as_the_emulator_asks, assumed_by, only_this_account, policy_document
 from infra.names import arn
 from tradewind.tasks.container import BEAT, INTERRUPTED, LIMIT
 
@@ -237,9 +237,7 @@ class TrainingContainer(Construct):
         names = self._stack.names
         made = [
             grants.answer_machine(names.machine(MACHINE)),
-            grants.read_payloads(names),
-            grants.write_payloads(names),
-            grants.delete_payloads(names, ""),
+            *grants.keep_payloads(names, "*/training/"),
             grants.list_payloads(names),
         ]
         if not self._stack.settings.is_local:
@@ -248,6 +246,8 @@ class TrainingContainer(Construct):
 
     def _role(self, construct_id: str, description: str, own: list[Grant]) -> iam.CfnRole:
         local = self._stack.settings.is_local
+        if local:
+            own = [as_the_emulator_asks(grant) for grant in own]
         return iam.CfnRole(
             self,
             construct_id,

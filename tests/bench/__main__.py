@@ -29,6 +29,7 @@ from tests.bench import (
     kernel,
     mail,
     metrics,
+    training,
     work,
 )
 from tests.bench import cloud as over_cloud
@@ -38,7 +39,7 @@ from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.tasks.registry import REGISTRY, discover
 
 RESULT = paths.LOCAL / "bench.json"
-OFFLINE = ("kernel", "work", "backfill", "mail", "full_load", "experiments", "attribution", "metrics")
+OFFLINE = ("kernel", "work", "backfill", "mail", "full_load", "experiments", "attribution", "metrics", "training")
 ONLINE = ("imports", "receiver", "idle", "sustained")
 
 
@@ -117,6 +118,7 @@ def offline(server: PostgresServer, wanted: set[str]) -> dict[str, Any]:
         | section("experiments", wanted, lambda: experiments.measure(fresh(server, "experiments")))
         | section("attribution", wanted, lambda: attribution.measure(fresh(server, "attribution")))
         | section("metrics", wanted, lambda: metrics.measure(fresh(server, "metrics")))
+        | section("training", wanted, lambda: training.measure(fresh(server, "training")))
     )
 
 

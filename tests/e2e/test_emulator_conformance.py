@@ -332,6 +332,44 @@ def test_a_failed_synchronous_execution_names_the_class_of_the_exception(
     assert json.loads(answer["cause"])["errorMessage"] == "refused 7"
 
 
+def test_a_state_that_waits_for_a_token_fails_without_heartbeats_and_waits_on_with_them(
+    emulator: Emulator,
+) -> None:
+    client, queue = (
+        emulator.client("stepfunctions"),
+        emulator.sqs.create_queue(QueueName="tokens")["QueueUrl"],
+    )
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"QueueUrl": queue, "MessageBody": {"token.$": "$$.Task.Token"}},
+        "HeartbeatSeconds": 1,
+        "End": True,
+    }
+    definition = json.dumps({"StartAt": "Only", "States": {"Only": state}})
+    machine = client.create_state_machine(name="probe-token", definition=definition, roleArn=ROLE)[
+        "stateMachineArn"
+    ]
+
+    def ended(execution: str) -> dict[str, Any]:
+        while (told := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            time.sleep(0.1)
+        return dict(told)
+
+    silent = client.start_execution(stateMachineArn=machine)["executionArn"]
+    assert (ended(silent)["status"], ended(silent)["error"]) == ("FAILED", "States.HeartbeatTimeout")
+    emulator.sqs.purge_queue(QueueUrl=queue)
+
+    beating = client.start_execution(stateMachineArn=machine)["executionArn"]
+    [received] = emulator.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    token = json.loads(received["Body"])["token"]
+    for _ in range(6):
+        time.sleep(0.4)
+        client.send_task_heartbeat(taskToken=token)
+    client.send_task_success(taskToken=token, output='{"done": true}')
+    assert ended(beating)["output"] == '{"done": true}'
+
+
 def test_a_data_key_is_refused_under_another_encryption_context(emulator: Emulator) -> None:
     kms = emulator.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]

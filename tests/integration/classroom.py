@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,11 +11,14 @@ from uuid import UUID, uuid4
 import psycopg
 
 from analytics.attribution.recalculation_tasks import attribution_recalculate_recent
+from analytics.ml_training.learning.journeys import Journeys, read_journeys
+from analytics.ml_training.model import WINDOW
 from analytics.ml_training.repository import Trainings
-from analytics.ml_training.working import Trainer
+from analytics.ml_training.working import NAMES, Trainer
 from tests.fakes import FakePayloads
 from tests.integration.harness import House
 from tradewind.clock import SystemClock
+from tradewind.contracts.attribution import AttributionSettings
 from tradewind.tasks.container import Container
 from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Done
@@ -49,6 +52,8 @@ INSERT INTO attribution_conversions (shopify_order_id, visitor_id, revenue_cents
                                      first_purchase, touchpoints, status, converted_at)
 SELECT shopify_order_id, visitor_id, 1000, 1000, 'USD', true, 1, 'attributed', placed_at FROM orders
 """
+ANALYSE = "ANALYZE attribution_touchpoints, attribution_conversions, orders"
+"""What autovacuum would do within a minute."""
 
 
 @dataclass
@@ -92,6 +97,8 @@ class Classroom:
             for statement in JOURNEYS.split(";\n"):
                 used = {name: value for name, value in about.items() if f"%({name})s" in statement}
                 connection.execute(statement.encode(), used or None)
+        with psycopg.connect(self.house.urls.owner, autocommit=True) as connection:
+            connection.execute(ANALYSE.encode())
         if credited:
             self.credit()
 
@@ -106,8 +113,20 @@ class Classroom:
         self._with(lambda trainings: trainings.request(training_id, until, may_use=may_use))
         return training_id
 
-    def train(self, training_id: UUID, *, bell: Bell | None = None, **about: Any) -> dict[str, Any]:
-        """What a container does; what it notes is kept."""
+    def train(
+        self,
+        training_id: UUID,
+        *,
+        bell: Bell | None = None,
+        noted: Callable[[str], object] = lambda _: None,
+        **about: Any,
+    ) -> dict[str, Any]:
+        """What a container does; what it notes is kept, and told to ``noted``."""
+
+        def note(message: str, fields: Mapping[str, Any]) -> None:
+            self.notes.append((message, dict(fields)))
+            noted(message)
+
         session = Session(self.house.connections)
         given = Container(
             tenant=Tenant(self.house.tenant_id, "acme", "Acme", "active", "UTC", "USD"),
@@ -116,12 +135,19 @@ class Classroom:
             payloads=self.store,
             clock=SystemClock(),
             stop_asked=(bell or Bell()).stop_asked,
-            note=lambda message, noted: self.notes.append((message, dict(noted))),
+            note=note,
         )
         try:
             return Trainer(replace(given, **about)).train()
         finally:
             session.close()
+
+    def journeys(self) -> Journeys:
+        """What a training of now would learn from."""
+        packed: list[bytes] = []
+        settings = AttributionSettings()
+        self._with(lambda trainings: packed.append(trainings.pack_journeys(UNTIL - WINDOW, UNTIL, settings)))
+        return read_journeys(packed[0], NAMES)
 
     def units(self) -> list[str]:
         """What was done, in order."""

@@ -214,6 +214,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "windows": [],
         "row_count": 1,
         "byte_count": 1,
+        "zone": "UTC",
     }
     texts = {"email", "code", "tier", "channel", "source", "medium", "campaign", "click_id", "landing_page"}
     texts |= {

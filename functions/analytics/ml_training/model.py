@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,8 @@ WINDOW = timedelta(days=90)
 SETTLING = timedelta(days=3)
 """A journey that ended less than this ago may still convert, and attribution tries that long to find its touches."""
 LEAST_SAMPLES = 100
+LEAST_DAYS = 56
+"""Of daily spend and revenue: eight weeks."""
 LEAST_CONVERSIONS = 300
 """Below, a tenant keeps the rule models: no weights are written."""
 MOST_JOURNEYS = 500_000
@@ -41,6 +43,9 @@ class Reason(StrEnum):
     NO_BETTER_THAN_RATE = "no_better_than_rate"
     NO_BETTER_THAN_USED = "no_better_than_used"
     NOT_ASKED = "not_asked"
+    NO_SPEND = "no_spend"
+    NO_REVENUE = "no_revenue"
+    TOO_FEW_DAYS = "too_few_days"
 
 
 class State(StrEnum):
@@ -89,6 +94,43 @@ class Learnt:
     base: float
     metrics: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfSpend:
+    """A local day's revenue and its spend by platform, in cents of the tenant's currency."""
+
+    day: date
+    revenue_cents: int
+    spend_cents: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LearntMix:
+    """A marketing-mix model as the registry keeps it."""
+
+    since: datetime
+    until: datetime
+    days: int
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+def why_no_mix(days: Sequence[DayOfSpend]) -> Reason | None:
+    """Why nothing can be said of these days' spend, or None. Days before the first revenue or spend are none."""
+    if not any(each.revenue_cents for each in days):
+        return Reason.NO_REVENUE
+    if not any(cents for each in days for cents in each.spend_cents.values()):
+        return Reason.NO_SPEND
+    return Reason.TOO_FEW_DAYS if len(days) < LEAST_DAYS else None
+
+
+def from_first(days: Sequence[DayOfSpend]) -> Sequence[DayOfSpend]:
+    """From the first day on which anything came in or was spent."""
+    first = next(
+        (at for at, day in enumerate(days) if day.revenue_cents or any(day.spend_cents.values())), len(days)
+    )
+    return days[first:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from datetime import date
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class TrainingRequest(BaseModel):
@@ -14,3 +17,12 @@ class TrainingRequest(BaseModel):
 
     until: AwareDatetime | None = None
     use: bool = True
+
+
+class MixRequest(BaseModel):
+    """How many local days are learnt from, up to ``last_day`` (the last completed one)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: Annotated[int, Field(ge=56, le=731)] = 180
+    last_day: date | None = None

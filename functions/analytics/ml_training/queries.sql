@@ -118,3 +118,51 @@ WITH converting AS MATERIALIZED (
 SELECT string_agg(int4send(t.number::integer) || CASE WHEN t.converted THEN '\x01'::bytea ELSE '\x00' END
                   || int2send(t.channel) || timestamptz_send(t.occurred_at) || timestamptz_send(t.ended_at), '') AS packed
 FROM touches t WHERE abs(t.number) <= %(most)s;
+
+-- sum_days --
+-- Each local day's revenue, and its spend by platform, in one currency. Cancelled, voided and test orders are none.
+SELECT d.day, coalesce(sold.cents, 0)::bigint AS revenue_cents, coalesce(spent.spend, '{}') AS spend
+FROM generate_series((%(opened_at)s AT TIME ZONE %(zone)s)::date, (%(closes_at)s AT TIME ZONE %(zone)s)::date - 1,
+                     interval '1 day') AS g (at)
+CROSS JOIN LATERAL (SELECT g.at::date AS day) d
+LEFT JOIN (
+    SELECT (o.placed_at AT TIME ZONE %(zone)s)::date AS day, sum(o.net_cents) AS cents FROM orders o
+    WHERE o.placed_at >= %(opened_at)s AND o.placed_at < %(closes_at)s AND o.currency = %(currency)s
+      AND o.status <> 'cancelled' AND o.financial_status <> 'voided' AND NOT o.test
+    GROUP BY 1
+) sold ON sold.day = d.day
+LEFT JOIN (
+    SELECT p.spent_on, jsonb_object_agg(p.platform, p.cents) AS spend FROM (
+        SELECT s.spent_on, s.platform, sum(s.spend_cents) AS cents FROM ad_spend s
+        WHERE s.spent_on >= (%(opened_at)s AT TIME ZONE %(zone)s)::date
+          AND s.spent_on < (%(closes_at)s AT TIME ZONE %(zone)s)::date AND s.currency = %(currency)s
+        GROUP BY 1, 2) p
+    GROUP BY 1
+) spent ON spent.spent_on = d.day
+ORDER BY d.day;
+
+-- save_mix --
+-- A marketing-mix model with its training, under the next version; the newest is the one that is used.
+WITH trained AS (
+    INSERT INTO ml_trainings (training_id, kind, state, until, attempt, started_at, ended_at)
+    VALUES (%(training_id)s, 'mmm', 'succeeded', %(until)s, 1, %(now)s, %(now)s)
+    ON CONFLICT DO NOTHING RETURNING training_id
+), left_behind AS (
+    UPDATE ml_models m SET used = false FROM trained t WHERE m.kind = 'mmm' AND m.used
+    RETURNING m.version
+)
+INSERT INTO ml_models (kind, version, training_id, algorithm, code, samples, conversions, since, until, weights, metrics,
+                       document, used, reason)
+SELECT 'mmm', 1 + (SELECT coalesce(max(m.version), 0) FROM ml_models m WHERE m.kind = 'mmm'), t.training_id, 'bayesian-ridge',
+       %(code_version)s, %(samples)s, 0, %(since)s, %(until)s, '{}', %(metrics)s, %(fitted)s, false, 'newer'
+FROM trained t
+RETURNING version;
+
+-- use_mix --
+-- The newest marketing-mix model is the one in use.
+UPDATE ml_models m SET used = true, reason = NULL
+WHERE m.kind = 'mmm' AND m.training_id = %(training_id)s;
+
+-- version_of_mix --
+-- The marketing-mix model that a run has left.
+SELECT m.version FROM ml_models m WHERE m.kind = 'mmm' AND m.training_id = %(training_id)s;

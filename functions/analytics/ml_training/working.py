@@ -71,9 +71,11 @@ class Trainer:
         """What the first container has read is what the next ones learn from."""
         key = training.key(self.given.tenant.id, JOURNEYS)
         try:
-            return read_journeys(_opened(self.given.payloads.get(key)), NAMES)
-        except (NotFoundError, ValueError):
-            pass
+            kept = self._kept(key)
+            if kept is not None:
+                return read_journeys(_opened(kept), NAMES)
+        except ValueError as error:
+            self.given.note("journeys are read again", {"why": str(error)})
         settings = AttributionSettings.of(self.given.tenant.settings)
         with self._db.begin() as tx:
             packed = Trainings(tx).pack_journeys(training.since, training.until, settings)
@@ -83,14 +85,15 @@ class Trainer:
     def _checkpoint(self, training: Training) -> Any:
         """What an earlier container has left; None where there is none, or a damaged one."""
         try:
-            return json.loads(
-                _opened(self.given.payloads.get(training.key(self.given.tenant.id, CHECKPOINT)))
-            )
-        except NotFoundError:
-            return None
+            kept = self._kept(training.key(self.given.tenant.id, CHECKPOINT))
+            return None if kept is None else json.loads(_opened(kept))
         except ValueError as error:
             self.given.note("checkpoint set aside", {"why": str(error)})
             return None
+
+    def _kept(self, key: str) -> bytes | None:
+        """What lies under a key, looked for by its name: who may not list everything is refused what is not there."""
+        return self.given.payloads.get(key) if key in self.given.payloads.list(key) else None
 
     def _learn(self, training: Training, learning: Learning, begun: datetime) -> bool:
         """Do what is not done; False where the rest is for the next container."""

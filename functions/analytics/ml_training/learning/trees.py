@@ -1,9 +1,9 @@
 """Gradient-boosted trees for conversions, grown one epoch at a time so that a checkpoint can hold them.
 
 Each tree is fitted to what is left of the log loss: splits lower the squared error most, leaves take Newton's step. On
-features of few values the same trees as scikit-learn's ``GradientBoostingClassifier(criterion="squared_error")``; of
-many values, splits are looked for at the edges of ``BINS`` bins of equal share. Source: Friedman, "Greedy function
-approximation: a gradient boosting machine", Annals of Statistics 29 (2001), algorithm 5.
+features of few values the same trees as scikit-learn's ``GradientBoostingClassifier(max_depth=3)``; of many values,
+splits are looked for at the edges of ``BINS`` bins of equal share. Source: Friedman, "Greedy function approximation: a
+gradient boosting machine", Annals of Statistics 29 (2001), algorithm 5.
 """
 
 from __future__ import annotations
