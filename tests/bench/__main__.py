@@ -39,7 +39,17 @@ from tests.integration.harness import House, add_tenant, local_settings
 from tradewind.tasks.registry import REGISTRY, discover
 
 RESULT = paths.LOCAL / "bench.json"
-OFFLINE = ("kernel", "work", "backfill", "mail", "full_load", "experiments", "attribution", "metrics", "training")
+OFFLINE = (
+    "kernel",
+    "work",
+    "backfill",
+    "mail",
+    "full_load",
+    "experiments",
+    "attribution",
+    "metrics",
+    "training",
+)
 ONLINE = ("imports", "receiver", "idle", "sustained")
 
 

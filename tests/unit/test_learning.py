@@ -21,7 +21,7 @@ from analytics.ml_training.learning.journeys import (
 )
 from analytics.ml_training.learning.logistic import LogisticModel
 from analytics.ml_training.learning.markov import Chain, MarkovModel
-from analytics.ml_training.learning.models import UnreadableModelError, load_model
+from analytics.ml_training.learning.models import Fitted, UnreadableModelError, load_model
 from analytics.ml_training.learning.scoring import area_under_curve, log_loss, score
 from analytics.ml_training.learning.shapley import (
     EXACT_UP_TO,
@@ -192,12 +192,13 @@ def test_scores_by_hand() -> None:
 def test_stored_models_tell_the_same(public: Journeys) -> None:
     growing = Growing.of(TreesModel.begin(public, COUNTS), public, public)
     growing.grow(public.converted)
-    for algorithm, model in {
+    models: dict[str, Fitted] = {
         "markov-3": MarkovModel.fit(public, 3),
         "shapley": ShapleyModel.fit(public),
         "logistic": LogisticModel.fit(public, Encoding(half_life=7), 1.0),
         "trees": growing.model,
-    }.items():
+    }
+    for algorithm, model in models.items():
         document = json.loads(json.dumps(model.document()))
         stored = load_model(algorithm, document, public.names)
         assert_allclose(stored.predict(public), model.predict(public), rtol=0)

@@ -67,7 +67,7 @@ def test_checkpoint_of_other_code_other_journeys_or_damaged_is_set_aside() -> No
     finish(learning)
     good: dict[str, Any] = learning.progress.document()
     assert len(Learning(journeys(800), good).progress.fits) == len(good["fits"]) > 0
-    for bad in (
+    unusable: tuple[Any, ...] = (
         {**good, "code": CODE + 1},
         {**good, "data": "of others"},
         {**good, "fits": None},
@@ -75,7 +75,8 @@ def test_checkpoint_of_other_code_other_journeys_or_damaged_is_set_aside() -> No
         [],
         "nonsense",
         None,
-    ):
+    )
+    for bad in unusable:
         assert Learning(journeys(800), bad).progress.fits == {}, bad
 
 

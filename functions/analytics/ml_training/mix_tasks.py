@@ -55,10 +55,10 @@ def mmm_train(payload: MixRequest, run: Run, tenant: Tenant, db: TenantDb, clock
     opened_at, closes_at = periods[0].opened_at, periods[-1].closes_at
     with db.begin() as tx:
         days = from_first(Mixes(tx).sum_days(opened_at, closes_at, tenant.zone, tenant.currency))
-    span = (days[0].day, days[-1].day) if days else (None, None)
+    first, last = (days[0].day, days[-1].day) if days else (None, None)
     reason = why_no_mix(days)
     if reason is not None:
-        return MixLearnt(*span, reason=reason)
+        return MixLearnt(first, last, reason)
     mix = _learn(days)
     with db.begin() as tx:
         mixes = Mixes(tx)
@@ -67,7 +67,8 @@ def mmm_train(payload: MixRequest, run: Run, tenant: Tenant, db: TenantDb, clock
         version = mixes.version_of(run.id)
     parts = [{**asdict(each), "known": each.known} for each in mix.contributions]
     return MixLearnt(
-        *span,
+        first,
+        last,
         version=version,
         r2=mix.r2,
         mape=mix.mape,

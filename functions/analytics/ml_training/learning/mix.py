@@ -159,7 +159,8 @@ def _plain(weekdays: Whole, days: int) -> Floats:
     trend = np.linspace(-1, 1, days)
     week = (weekdays[:, None] == np.arange(6)).astype(float)
     week[weekdays == SUNDAY] = -1.0
-    return np.c_[np.ones(days), trend, week]
+    plain: Floats = np.c_[np.ones(days), trend, week]
+    return plain
 
 
 def _design(plain: Floats, used: Mapping[str, Floats], shapes: Mapping[str, Shape]) -> Floats:
