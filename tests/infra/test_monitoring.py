@@ -56,7 +56,7 @@ def test_the_alarms_query_the_kernels_metrics_whatever_their_dimensions(
 def test_the_dashboard_is_json_with_a_place_for_each_graph(prod: Application) -> None:
     body = json.loads(readable(prod.one("AWS::CloudWatch::Dashboard")["DashboardBody"]))
     places = {(widget["x"], widget["y"]) for widget in body["widgets"]}
-    assert len(places) == len(body["widgets"]) == 17
+    assert len(places) == len(body["widgets"]) == 18
     assert all(widget["properties"]["metrics"] for widget in body["widgets"])
 
 
