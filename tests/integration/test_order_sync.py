@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from commerce.order_events.tasks import handle_order_cancelled, handle_refund_created, order_created
 from commerce.order_sync.tasks import order_commission, sync_order
-from tests.fakes import NOON, a_refund, an_order
+from commerce.review_email.tasks import review_email_awaiting_delivery
+from tests.fakes import NOON, a_fulfillment, a_refund, an_order
 from tests.integration.harness import House
 from tradewind.tasks.message import Source
 from tradewind.tasks.worker import Dead, Done
@@ -130,6 +132,28 @@ def test_cancellation_reverses_everything(house: House) -> None:
     assert house.query("SELECT state, skip_reason FROM review_email_queue") == [
         {"state": "skipped", "skip_reason": "cancelled"}
     ]
+
+
+def test_parcel_waited_for_long_enough_is_not_waited_for_again(house: House) -> None:
+    sent = NOON - timedelta(days=20)
+    order = an_order(placed_at=sent, updated_at=sent, fulfillments=(a_fulfillment(1, sent),))
+    house.shopify.put(order)
+    standing = "SELECT state, scheduled_at FROM review_email_queue"
+    house.run(sync_order, body(at=sent.isoformat()))
+    assert house.query(standing) == [{"state": "awaiting_delivery", "scheduled_at": None}]
+    house.run(review_email_awaiting_delivery, {})
+    due = house.query(standing)
+    assert [row["state"] for row in due] == ["scheduled"]
+
+    noted = sent + timedelta(days=1)
+    house.shopify.put(replace(order, updated_at=noted))
+    house.run(sync_order, body(at=noted.isoformat()))
+    assert house.query(standing) == due
+
+    arrived = NOON - timedelta(days=1)
+    house.shopify.put(replace(order, updated_at=arrived, fulfillments=(a_fulfillment(1, sent, arrived),)))
+    house.run(sync_order, body(at=arrived.isoformat()))
+    assert house.query(standing) == [{"state": "scheduled", "scheduled_at": arrived + timedelta(days=7)}]
 
 
 def test_older_event_is_not_fetched_again(house: House) -> None:

@@ -274,7 +274,8 @@ SELECT o.shopify_order_id,
 FROM orders o WHERE o.shopify_order_id = ANY (%(order_ids)s);
 
 -- save_review_emails --
--- The requests' rows, as long as the sender has not taken them.
+-- The requests' rows, as long as the sender has not taken them. What is scheduled although its parcel has not come has
+-- waited long enough: it does not wait again.
 INSERT INTO review_email_queue AS q (shopify_order_id, sequence, email, trigger, state, scheduled_at, awaiting_since,
                                      skip_reason)
 SELECT r.shopify_order_id, 1, r.email, r.trigger, r.state, r.scheduled_at, r.awaiting_since, r.skip_reason
@@ -283,7 +284,8 @@ ORDER BY r.shopify_order_id
 ON CONFLICT (tenant_id, shopify_order_id, sequence) DO UPDATE SET
     email = excluded.email, trigger = excluded.trigger, state = excluded.state, scheduled_at = excluded.scheduled_at,
     awaiting_since = excluded.awaiting_since, skip_reason = excluded.skip_reason, updated_at = now()
-WHERE q.state IN ('pending', 'awaiting_delivery', 'scheduled', 'skipped');
+WHERE q.state IN ('pending', 'awaiting_delivery', 'scheduled', 'skipped')
+  AND NOT (q.state = 'scheduled' AND q.awaiting_since IS NOT NULL AND excluded.state = 'awaiting_delivery');
 
 -- list_stored_updates --
 -- When each of these orders was last updated, as far as we know.

@@ -178,9 +178,11 @@ WHERE q.shopify_order_id = ANY (%(order_ids)s) AND q.state = 'sent' AND q.sequen
 ON CONFLICT (tenant_id, shopify_order_id, sequence) DO NOTHING;
 
 -- end_waiting --
--- What has waited long enough for its parcel: where it arrived it is due after the usual days, else now.
+-- What has waited long enough for its parcel: where it arrived it is due after the usual days, else now, and keeps since
+-- when it waited, so that the order's next change does not let it wait again.
 UPDATE review_email_queue q
-SET state = 'scheduled', awaiting_since = NULL, updated_at = %(now_at)s,
+SET state = 'scheduled', updated_at = %(now_at)s,
+    awaiting_since = CASE WHEN o.delivered_at IS NULL THEN q.awaiting_since END,
     scheduled_at = CASE WHEN o.delivered_at IS NULL THEN %(now_at)s ELSE o.delivered_at + %(wait)s END
 FROM orders o
 WHERE o.shopify_order_id = q.shopify_order_id AND q.state = 'awaiting_delivery' AND q.awaiting_since <= %(waiting_since)s;
