@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from infra.cost.data import load_measured
 from infra.names import Names
 from ingress.manifest import Manifest
 from tests.conftest import ROOT
@@ -216,3 +217,8 @@ def test_nothing_is_routed_to_a_domain_that_is_not_deployed() -> None:
     assert "order.converted" in whole["events"]
     assert "order.converted" not in part["events"]
     assert part["tasks"] == whole["tasks"]
+
+
+def test_what_a_schedule_costs_has_been_measured() -> None:
+    wanted = {f"{task.id}@schedule" for task in TASKS if task.crons}
+    assert wanted - load_measured().work.keys() == set(), "renew it by `make bench ONLY=work MEASURED=1`"
