@@ -127,7 +127,7 @@ def _timed(act: Callable[[], Any]) -> float:
 def _recalculate(house: House, copies: dict[str, float]) -> None:
     """The task's own loop; how long its reading and its writing take is noted. One goes on beside the other."""
     session = Session(house.connections)
-    names = {"pack_conversions": "out", "pack_touches": "out", "write_credits": "in"}
+    names = {"take_chunk": "out", "pack_touches": "out", "write_credits": "in"}
     taken = {name: getattr(Conversions, name) for name in names}
 
     def noting(name: str, side: str) -> Callable[..., Any]:

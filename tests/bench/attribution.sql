@@ -4,7 +4,7 @@ SELECT n, '#' || n, 'USD', 1000 + n %% 20000, 0, 1000 + n %% 20000, 0, 0, 1000 +
        at.placed
 FROM generate_series(1, %(conversions)s) n
 CROSS JOIN LATERAL (SELECT %(since)s::timestamptz + (%(until)s::timestamptz - %(since)s::timestamptz)
-                           * ((n::bigint * 7919 %% %(conversions)s)::float8 / %(conversions)s) AS placed) at
+                           * (n::float8 / (%(conversions)s + 1)) AS placed) at
 -- next --
 INSERT INTO attribution_conversions (shopify_order_id, visitor_id, revenue_cents, gross_revenue_cents, currency, first_purchase,
                                      touchpoints, status, converted_at)

@@ -47,7 +47,7 @@ def shop(house: House) -> House:
         "INSERT INTO attribution_identities (visitor_id, shopify_customer_id) VALUES ('visitor-8', 501)"
     )
     for number in range(ORDERS):
-        placed = NOON - timedelta(hours=chance.randint(0, 300))
+        placed = NOON - timedelta(hours=chance.randint(0, 300), seconds=number)
         changes: dict[str, Any] = {} if number % 3 else {"visit": None}
         if number % 6 == 0:
             changes["refunds"] = (a_refund(9000 + number, 3_333, 3_000, placed, 10 * number + 1),)
@@ -124,18 +124,19 @@ def test_chunks_of_any_size_end_alike_and_go_on_from_where_they_were(shop: House
     stood = shop.query(CREDITS)
     shop.write("DELETE FROM attribution_credits")
     session = Session(shop.connections)
-    db, progress, chunks = TenantDb(session, shop.tenant_id), Progress(), 0
+    db, progress, done = TenantDb(session, shop.tenant_id), Progress(), []
     asked = Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}, size=5)
     while (further := next(recalculate(db, asked, progress), None)) is not None:
         session.settle()
         progress = Progress.of(further.checkpoint())
-        chunks += 1
+        done.append(progress.conversions)
     session.close()
-    assert (chunks, progress.conversions, progress.changed) == (5, ORDERS, len(stood))
+    # Six chunks of four; of the twenty that are left four of five, of fifteen four of four and less, and so on.
+    assert done == [4, 9, 13, 16, 20, 22, 23, 24]
     assert shop.query(CREDITS) == stood
 
 
-def test_range_that_is_read_ahead_ends_as_one_that_is_not(shop: House) -> None:
+def test_chunks_are_of_equal_size_and_as_many_as_keep_both_sides_at_work(shop: House) -> None:
     stood = shop.query(CREDITS)
     shop.write("DELETE FROM attribution_credits")
     session = Session(shop.connections)
@@ -143,9 +144,21 @@ def test_range_that_is_read_ahead_ends_as_one_that_is_not(shop: House) -> None:
     steps = list(recalculate(TenantDb(session, shop.tenant_id), asked, Progress()))
     session.settle()
     session.close()
-    assert [step.conversions for step in steps] == [5, 10, 15, 20, 24]
+    assert [step.conversions for step in steps] == [4, 8, 12, 16, 20, 24]
     assert steps[-1].changed == len(stood)
     assert shop.query(CREDITS) == stood
+
+
+def test_conversions_of_one_instant_stay_in_one_chunk(shop: House) -> None:
+    """Where all but the first have one instant, they are more than a chunk may have."""
+    shop.write("UPDATE attribution_conversions SET converted_at = %s WHERE shopify_order_id > 2000", NOON)
+    shop.write("DELETE FROM attribution_credits")
+    session = Session(shop.connections)
+    asked = Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}, size=5)
+    steps = list(recalculate(TenantDb(session, shop.tenant_id), asked, Progress()))
+    session.settle()
+    session.close()
+    assert [step.conversions for step in steps] == [1, 24]
 
 
 def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
@@ -153,8 +166,7 @@ def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
     shop.write("UPDATE attribution_conversions SET touchpoints = 77")
     session = Session(shop.connections)
     db = TenantDb(session, shop.tenant_id)
-    fetched = fetch_chunk(db, Range(NOON - timedelta(days=90), NOON + timedelta(days=90), {}), Progress())
-    assert fetched is not None
+    fetched = fetch_chunk(db, {}, NOON - timedelta(days=90), NOON + timedelta(days=90))
     session.settle()
     newer = "UPDATE attribution_conversions SET calculated_at = calculated_at + interval '1 microsecond'"
     shop.write(f"{newer} WHERE shopify_order_id <> 2001")
@@ -167,6 +179,16 @@ def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
     counted = shop.query("SELECT shopify_order_id FROM attribution_conversions WHERE touchpoints <> 77")
     assert counted == [{"shopify_order_id": 2001}]
     assert changed == 1 + len(shop.query(CREDITS))
+
+
+def test_credits_go_with_their_conversion_and_with_their_order(shop: House) -> None:
+    """No foreign key does it."""
+    stood = {row["shopify_order_id"] for row in shop.query(CREDITS)}
+    first, second, *_ = sorted(stood)
+    shop.write("DELETE FROM attribution_conversions WHERE shopify_order_id = %s", first)
+    assert {row["shopify_order_id"] for row in shop.query(CREDITS)} == stood - {first}
+    shop.write("DELETE FROM orders WHERE shopify_order_id = %s", second)
+    assert {row["shopify_order_id"] for row in shop.query(CREDITS)} == stood - {first, second}
 
 
 def test_window_that_is_empty_now_loses_its_row(shop: House) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
-from analytics.attribution.statistics.comparing import compare
+from analytics.attribution.statistics.comparing import compare, standing_of
 from analytics.attribution.statistics.copying import CONVERSION, HEADER, TOUCH
 from tests.fakes import NOON
 from tradewind.contracts.attribution import (
@@ -103,7 +103,7 @@ def over_arrays(
         for touch in found
     ]
     journeys = select_journeys(packed(TOUCH, touches), chunk, settings)
-    changes = compare(chunk, journeys, credit_chunk(chunk, journeys, settings), b"")
+    changes = compare(chunk, journeys, credit_chunk(chunk, journeys, settings), standing_of(b""))
     return read_credits(b"".join(changes.copy()))
 
 

@@ -38,31 +38,33 @@ SELECT 1 AS stored FROM refunds WHERE shopify_refund_id = %(refund_id)s;
 -- Of which of these providers the tenant has stored a credential.
 SELECT DISTINCT c.provider FROM credentials c WHERE c.provider = ANY (%(destinations)s) ORDER BY 1;
 
+-- cut_range --
+-- The times at which a range's chunks begin: of equal size, at most so many conversions each, and as many of them as leave
+-- none of those idle who work on them side by side. Conversions of one instant stay together.
+SELECT DISTINCT r.converted_at FROM (
+    SELECT c.converted_at, row_number() OVER (ORDER BY c.converted_at) - 1 AS place, count(*) OVER () AS number
+    FROM attribution_conversions c WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s
+) r WHERE r.place %% ceil(r.number / (%(abreast)s * ceil(r.number / (%(abreast)s * %(page)s::numeric))))::bigint = 0
+ORDER BY r.converted_at;
+
 -- begin_chunk --
 -- The place of a chunk of conversions, until the transaction ends.
 CREATE TEMPORARY TABLE attribution_chunk (
     place integer, shopify_order_id bigint, visitor_id text, shopify_customer_id bigint, revenue_cents bigint,
-    touchpoints integer, converted_at timestamptz, calculated_at timestamptz) ON COMMIT DROP;
+    touchpoints integer, opened_at timestamptz, converted_at timestamptz, calculated_at timestamptz) ON COMMIT DROP;
 
 -- fill_chunk --
--- The next conversions after a cursor (their time and order), in that order, with what refunds leave of them. One of 90
+-- A time's conversions in their order, with what refunds leave of them, and from when on touches lead to them. One of 90
 -- million and more stays as the order chain has computed it: its cents times a weight would pass 64 bits.
 INSERT INTO attribution_chunk
 SELECT row_number() OVER (ORDER BY c.converted_at, c.shopify_order_id) - 1, c.shopify_order_id, c.visitor_id,
-       c.shopify_customer_id, c.revenue_cents, c.touchpoints, c.converted_at, c.calculated_at
+       c.shopify_customer_id, c.revenue_cents, c.touchpoints, c.converted_at - %(look_back)s, c.converted_at, c.calculated_at
 FROM attribution_conversions c
-WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s AND c.converted_at >= %(after_at)s
-  AND (c.converted_at, c.shopify_order_id) > (%(after_at)s, %(after_id)s) AND c.revenue_cents < 9000000000
-ORDER BY c.converted_at, c.shopify_order_id LIMIT %(page)s;
+WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s AND c.revenue_cents < 9000000000;
 
 -- know_chunk --
 -- So that Postgres plans for as many conversions as there are.
 ANALYZE attribution_chunk;
-
--- end_of_chunk --
--- The last conversion's time and order, from where the next chunk goes on, and the first one's time.
-SELECT converted_at, shopify_order_id, min(converted_at) OVER () AS first_at FROM attribution_chunk
-ORDER BY place DESC LIMIT 1;
 
 -- pack_conversions --
 -- The chunk's orders by place: as bytes, which costs less than a row each.
@@ -91,24 +93,24 @@ SELECT string_agg(int4send(t.place) || uuid_send(t.touchpoint_id)
 FROM (
     SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.visitor_id = k.visitor_id
-    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
-      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
+    WHERE t.occurred_at BETWEEN k.opened_at AND k.converted_at
+      AND t.occurred_at >= %(first_at)s AND t.occurred_at < %(until)s AND t.type = ANY (%(types)s)
     UNION ALL
     SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.shopify_customer_id = k.shopify_customer_id
-    WHERE k.visitor_id IS NULL AND t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
-      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
+    WHERE k.visitor_id IS NULL AND t.occurred_at BETWEEN k.opened_at AND k.converted_at
+      AND t.occurred_at >= %(first_at)s AND t.occurred_at < %(until)s AND t.type = ANY (%(types)s)
     UNION ALL
     SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_identities i ON i.shopify_customer_id = k.shopify_customer_id
     JOIN attribution_touchpoints t ON t.visitor_id = i.visitor_id
-    WHERE t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
-      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
+    WHERE t.occurred_at BETWEEN k.opened_at AND k.converted_at
+      AND t.occurred_at >= %(first_at)s AND t.occurred_at < %(until)s AND t.type = ANY (%(types)s)
     UNION ALL
     SELECT k.place, t.touchpoint_id, t.channel, t.occurred_at
     FROM attribution_chunk k JOIN attribution_touchpoints t ON t.shopify_order_id = k.shopify_order_id
-    WHERE t.visitor_id IS DISTINCT FROM k.visitor_id AND t.occurred_at BETWEEN k.converted_at - %(look_back)s AND k.converted_at
-      AND t.occurred_at BETWEEN %(first_at)s AND %(last_at)s AND t.type = ANY (%(types)s)
+    WHERE t.visitor_id IS DISTINCT FROM k.visitor_id AND t.occurred_at BETWEEN k.opened_at AND k.converted_at
+      AND t.occurred_at >= %(first_at)s AND t.occurred_at < %(until)s AND t.type = ANY (%(types)s)
 ) t;
 
 -- stage_credits --

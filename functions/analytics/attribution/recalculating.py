@@ -1,41 +1,50 @@
 """Computing conversions anew by the hundred thousand: fetched packed, computed over arrays, copied in, chunk by chunk.
 
-While a chunk is written, the next one is read beside it. Only what differs from what stands is locked and written, a
-part of the chunk in each transaction; what somebody else has computed since it was read is newer, and left as it is.
+Two chunks are worked on side by side, each over a connection of its own: while one is computed, Postgres reads or
+writes the other. Only what differs from what stands is locked and written, a part of the chunk in each transaction;
+what somebody else has computed since it was read is newer, and left as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.attribution.repository import Conversions, Taken
-from analytics.attribution.statistics.chunk import Chunk, credit_chunk, select_journeys
-from analytics.attribution.statistics.comparing import Changes, compare, places_of
+from analytics.attribution.repository import Conversions
+from analytics.attribution.statistics.chunk import Chunk, Journeys, credit_chunk, select_journeys
+from analytics.attribution.statistics.comparing import (
+    Changes,
+    compare,
+    places_of,
+    standing_of,
+    standing_part,
+)
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.tenancy.database import TenantDb
 
 CHUNK = 200_000
 """Conversions that are read at a time: the fewer the chunks, the fewer the times that the touches of a month are passed
-over. With five touches each some 60 MB, and as much for the one that is read beside it.
+over. With five touches each some 60 MB.
 """
+ABREAST = 2
+"""Chunks that are worked on side by side: as many as Postgres is sure to have cores."""
 WRITTEN_AT_ONCE = 25_000
-"""Conversions that are locked and written in one transaction."""
+"""Conversions that are computed at once, and locked and written in one transaction."""
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recalculation came: the last conversion's time and order, and what was done."""
+    """How far a recalculation came: before which time everything is computed, and what was done."""
 
-    after_at: datetime = _FIRST
-    after_id: int = 0
+    done_before: datetime = _FIRST
     conversions: int = 0
     changed: int = 0
 
@@ -44,15 +53,15 @@ class Progress:
         """As a checkpoint keeps it; the beginning where there is none."""
         if not checkpoint:
             return cls()
-        return cls(**{**checkpoint, "after_at": datetime.fromisoformat(checkpoint["after_at"])})
+        return cls(**{**checkpoint, "done_before": datetime.fromisoformat(checkpoint["done_before"])})
 
     def checkpoint(self) -> dict[str, Any]:
-        return {**asdict(self), "after_at": self.after_at.isoformat()}
+        return {**asdict(self), "done_before": self.done_before.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which conversions are computed, by which settings, how many at a time."""
+    """Which conversions are computed, by which settings, how many at a time at most."""
 
     since: datetime
     until: datetime
@@ -62,72 +71,63 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A chunk as it was read, packed: conversions, touches, and digests of the credits that stand."""
+    """A chunk as it was read: conversions, what led to them, and digests of the credits that stand."""
 
-    taken: Taken
     numbers: AttributionSettings
-    conversions: bytes
-    touches: bytes
-    standing: bytes
+    chunk: Chunk
+    journeys: Journeys
+    standing: NDArray[Any]
 
 
 def recalculate(db: TenantDb, asked: Range, progress: Progress) -> Iterator[Progress]:
     """Compute a range's conversions anew, from where it had come to; how far that is, after each chunk."""
-    with db.aside() as other, ThreadPoolExecutor(1) as pool:
+    with db.begin() as tx:
+        since = max(asked.since, progress.done_before)
+        begins = Conversions(tx).cut_range(since, asked.until, asked.size, ABREAST)
 
-        def read(after: Progress | Taken) -> Future[Fetched | None]:
-            return pool.submit(fetch_chunk, other, asked, after)
+    def compute(between: tuple[datetime, datetime]) -> tuple[int, int]:
+        with db.aside() as own:
+            return write_chunk(own, fetch_chunk(own, asked.settings, *between))
 
-        coming = read(progress)
-        while (fetched := coming.result()) is not None:
-            coming = read(fetched.taken)
-            computed, changed = write_chunk(db, fetched)
-            progress = replace(
-                progress,
-                after_at=fetched.taken.last_at,
-                after_id=fetched.taken.last_id,
-                conversions=progress.conversions + computed,
-                changed=progress.changed + changed,
-            )
+    chunks = list(pairwise([*begins, asked.until]))
+    pool = ThreadPoolExecutor(ABREAST)
+    try:
+        for (_, until), (computed, changed) in zip(chunks, pool.map(compute, chunks), strict=True):
+            progress = Progress(until, progress.conversions + computed, progress.changed + changed)
             yield progress
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def fetch_chunk(db: TenantDb, asked: Range, after: Progress | Taken) -> Fetched | None:
-    """Read the next conversions with what may lead to them; None at the range's end."""
-    after_at, after_id = (
-        (after.after_at, after.after_id) if isinstance(after, Progress) else (after.last_at, after.last_id)
-    )
+def fetch_chunk(db: TenantDb, settings: Mapping[str, Any], since: datetime, until: datetime) -> Fetched:
+    """Read the conversions between two times with what may lead to them."""
     with db.begin() as tx:
         conversions = Conversions(tx)
-        taken = conversions.take_chunk(asked.since, asked.until, after_at, after_id, asked.size)
-        if taken is None:
-            return None
-        numbers = AttributionSettings.of(asked.settings, conversions.list_weights())
-        return Fetched(
-            taken,
-            numbers,
-            conversions.pack_conversions(),
-            conversions.pack_touches(taken.first_at, taken.last_at, numbers),
-            conversions.pack_standing(),
-        )
+        numbers = AttributionSettings.of(settings, conversions.list_weights())
+        chunk = Chunk.of(conversions.take_chunk(since, until, numbers))
+        touches = conversions.pack_touches(since, until, numbers)
+        standing = conversions.pack_standing()
+    return Fetched(numbers, chunk, select_journeys(touches, chunk, numbers), standing_of(standing))
 
 
 def write_chunk(db: TenantDb, fetched: Fetched) -> tuple[int, int]:
     """Compute a chunk and write what differs; how many conversions were computed, and how many rows changed."""
-    chunk = Chunk.of(fetched.conversions)
-    journeys = select_journeys(fetched.touches, chunk, fetched.numbers)
-    computed = credit_chunk(chunk, journeys, fetched.numbers)
-    changes = compare(chunk, journeys, computed, fetched.standing)
-    places, unlocked, changed = changes.places, 0, 0
-    for part in np.array_split(places, -(-len(places) // WRITTEN_AT_ONCE)) if len(places) else ():
-        locked, rows = _write_part(db, chunk, changes.only(part), journeys.counts)
-        unlocked, changed = unlocked + len(part) - locked, changed + rows
-    return len(chunk.order_ids) - unlocked, changed
+    computed, changed = 0, 0
+    for begin in range(0, len(fetched.chunk), WRITTEN_AT_ONCE):
+        end = min(begin + WRITTEN_AT_ONCE, len(fetched.chunk))
+        chunk, journeys = fetched.chunk.part(begin, end), fetched.journeys.part(begin, end)
+        credited = credit_chunk(chunk, journeys, fetched.numbers)
+        changes = compare(chunk, journeys, credited, standing_part(fetched.standing, begin, end))
+        unlocked, rows = _write_part(db, chunk, changes, journeys.counts)
+        computed, changed = computed + len(chunk) - unlocked, changed + rows
+    return computed, changed
 
 
 def _write_part(db: TenantDb, chunk: Chunk, changes: Changes, touches: NDArray[np.int64]) -> tuple[int, int]:
-    """Write these orders' changes; how many orders nobody else had computed, and how many rows changed."""
+    """Write what differs; how many orders somebody else had computed, and how many rows changed."""
     places = changes.places
+    if not len(places):
+        return 0, 0
     with db.begin() as tx:
         conversions = Conversions(tx)
         order_ids, calculated = chunk.order_ids[places], chunk.calculated[places]
@@ -137,7 +137,7 @@ def _write_part(db: TenantDb, chunk: Chunk, changes: Changes, touches: NDArray[n
         changed = _write(conversions, chunk, changes, touches)
         if conversions.wants_credits():
             conversions.tell_of_credits(locked)
-    return len(locked), changed
+    return len(places) - len(locked), changed
 
 
 def _write(conversions: Conversions, chunk: Chunk, changes: Changes, touches: NDArray[np.int64]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,15 +20,6 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A chunk: its first conversion's time, and its last one's with its order."""
-
-    first_at: datetime
-    last_at: datetime
-    last_id: int
 
 
 class Conversions:
@@ -77,29 +67,27 @@ class Conversions:
         rows = self._tx.fetch_all(QUERIES["pick_platforms"], asked)
         return frozenset(Destination(row["provider"]) for row in rows)
 
-    def take_chunk(
-        self, since: datetime, until: datetime, after_at: datetime, after_id: int, page: int
-    ) -> Taken | None:
-        """Lay the next conversions of a range aside for this transaction; None where there is none."""
+    def cut_range(self, since: datetime, until: datetime, page: int, abreast: int) -> list[datetime]:
+        """When a range's chunks begin: ``page`` conversions each at most, of equal size, a multiple of ``abreast``."""
+        about = {"since": since, "until": until, "page": page, "abreast": abreast}
+        return [row["converted_at"] for row in self._tx.fetch_all(QUERIES["cut_range"], about)]
+
+    def take_chunk(self, since: datetime, until: datetime, settings: AttributionSettings) -> bytes:
+        """Lay a time's conversions aside for this transaction; these, as records of ``CONVERSION``."""
         self._tx.execute(QUERIES["begin_chunk"])
-        about = {"since": since, "until": until, "after_at": after_at, "after_id": after_id, "page": page}
+        about = {"since": since, "until": until, "look_back": settings.look_back}
         self._tx.execute(QUERIES["fill_chunk"], about)
         self._tx.execute(QUERIES["know_chunk"])
-        row = self._tx.fetch_one(QUERIES["end_of_chunk"])
-        return None if row is None else Taken(row["first_at"], row["converted_at"], row["shopify_order_id"])
-
-    def pack_conversions(self) -> bytes:
-        """The chunk's orders, as records of ``CONVERSION``."""
         return _packed(self._tx.fetch_one(QUERIES["pack_conversions"]))
 
-    def pack_touches(self, first_at: datetime, last_at: datetime, settings: AttributionSettings) -> bytes:
+    def pack_touches(self, since: datetime, until: datetime, settings: AttributionSettings) -> bytes:
         """What may lead to the chunk's conversions, which lie between these times, as records of ``TOUCH``."""
-        about: dict[str, Any] = {
-            "look_back": settings.look_back,
+        about = {
             "types": settings.types,
             "channels": list(CHANNEL_CODES),
+            "first_at": since - settings.look_back,
+            "until": until,
         }
-        about |= {"first_at": first_at - settings.look_back, "last_at": last_at}
         return _packed(self._tx.fetch_one(QUERIES["pack_touches"], about))
 
     def pack_standing(self) -> bytes:
@@ -108,7 +96,7 @@ class Conversions:
 
     def lock_computed(self, order_ids: Sequence[int], computed_at_us: Sequence[int]) -> list[int]:
         """Those that nobody has computed since; times in microseconds since 2000."""
-        about = {"computed_ids": list(order_ids), "computed_at_us": list(computed_at_us)}
+        about = {"computed_ids": _numbers(order_ids), "computed_at_us": _numbers(computed_at_us)}
         locked = _packed(self._tx.fetch_one(QUERIES["lock_computed"], about))
         return [order_id for (order_id,) in struct.iter_unpack(">q", locked)]
 
@@ -119,11 +107,11 @@ class Conversions:
         return self._tx.execute(QUERIES["write_credits"])
 
     def drop_credits(self, order_ids: Sequence[int], windows: Sequence[int]) -> int:
-        about = {"gone_ids": list(order_ids), "gone_windows": list(windows)}
+        about = {"gone_ids": _numbers(order_ids), "gone_windows": _numbers(windows)}
         return self._tx.execute(QUERIES["drop_credits"], about)
 
     def count_touches(self, order_ids: Sequence[int], touches: Sequence[int]) -> int:
-        about = {"counted_ids": list(order_ids), "touch_counts": list(touches)}
+        about = {"counted_ids": _numbers(order_ids), "touch_counts": _numbers(touches)}
         return self._tx.execute(QUERIES["count_touches"], about)
 
     def wants_credits(self) -> bool:
@@ -140,6 +128,11 @@ class Conversions:
 
 def _packed(row: Mapping[str, Any] | None) -> bytes:
     return b"" if row is None or row["packed"] is None else bytes(row["packed"])
+
+
+def _numbers(values: Sequence[int]) -> str:
+    """As Postgres writes an array: of many numbers a tenth of what the driver's own way costs."""
+    return f"{{{str(list(values))[1:-1]}}}"
 
 
 def _json(rows: Iterable[Mapping[str, Any]]) -> Jsonb:

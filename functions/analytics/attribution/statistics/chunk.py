@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,13 @@ class Chunk:
         table = (records[name].astype(np.int64) for name in CONVERSION.names or ())
         return cls(*table)
 
+    def __len__(self) -> int:
+        return len(self.order_ids)
+
+    def part(self, begin: int, end: int) -> Chunk:
+        """The orders from one place on and before another, in places of their own."""
+        return Chunk(*(getattr(self, field.name)[begin:end] for field in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Journeys:
@@ -53,18 +60,25 @@ class Journeys:
         """How many touches each order has."""
         return self.ends - self.begins
 
+    def part(self, begin: int, end: int) -> Journeys:
+        """Those of the orders from one place on and before another."""
+        first, last = (self.begins[begin], self.ends[end - 1]) if end > begin else (0, 0)
+        return Journeys(
+            self.records[first:last], self.begins[begin:end] - first, self.ends[begin:end] - first
+        )
+
 
 def select_journeys(packed: bytes, chunk: Chunk, settings: AttributionSettings) -> Journeys:
     """Order the touches, count each once, keep the latest fifty, and collapse them where the tenant wants that."""
     found = np.frombuffer(packed, TOUCH)
-    halves = np.ascontiguousarray(found["id"]).view(">u8").reshape(-1, 2)
+    order = _oldest_first(found, chunk)
+    found = found[order]
     place = found["place"].astype(np.int64)
-    sorted_by = np.lexsort((halves[:, 1], halves[:, 0], found["instant"], place))
-    found, place, halves = found[sorted_by], place[sorted_by], halves[sorted_by]
     kept = np.ones(len(found), bool)
-    kept[1:] = (place[1:] != place[:-1]) | (halves[1:] != halves[:-1]).any(axis=1)
-    found, place = found[kept], place[kept]
-    begins, ends = _bounds(place, len(chunk.order_ids))
+    kept[1:] = (place[1:] != place[:-1]) | (found["id"][1:] != found["id"][:-1])
+    if not kept.all():
+        found, place = found[kept], place[kept]
+    begins, ends = _bounds(place, len(chunk))
     late = np.arange(len(place)) >= ends[place] - MAX_TOUCHES
     if settings.collapse:
         following = np.zeros(len(place), bool)
@@ -72,8 +86,20 @@ def select_journeys(packed: bytes, chunk: Chunk, settings: AttributionSettings) 
         late &= ~following
     if not late.all():
         found, place = found[late], place[late]
-        begins, ends = _bounds(place, len(chunk.order_ids))
+        begins, ends = _bounds(place, len(chunk))
     return Journeys(found, begins, ends)
+
+
+def _oldest_first(found: NDArray[Any], chunk: Chunk) -> NDArray[np.int64]:
+    """Order touches by their conversion, their time and their id; ids are looked at only where times are equal."""
+    place, instant = found["place"].astype(np.int64), found["instant"].astype(np.int64)
+    age = chunk.placed[place] - instant
+    key = place * (int(age.max(initial=0)) + 1) - age
+    order = np.argsort(key, kind="stable")
+    if (np.diff(key[order]) == 0).any():
+        halves = np.ascontiguousarray(found["id"]).view(">u8").reshape(-1, 2)
+        order = np.lexsort((halves[:, 1], halves[:, 0], key))
+    return order
 
 
 def _bounds(place: NDArray[np.int64], orders: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -99,12 +125,9 @@ def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings
     """
     records = journeys.records
     instants, channels = records["instant"].astype(np.int64), records["channel"].astype(np.int16)
-    place = np.repeat(np.arange(len(chunk.order_ids)), journeys.counts)
+    place = np.repeat(np.arange(len(chunk)), journeys.counts)
     age = chunk.placed[place] - instants
-    inside = {
-        days: np.bincount(place[age <= days * DAY], minlength=len(chunk.order_ids))
-        for days in settings.windows
-    }
+    inside = {days: np.bincount(place[age <= days * DAY], minlength=len(chunk)) for days in settings.windows}
     for number in range(1, int(journeys.counts.max(initial=0)) + 1):
         windows = {days: np.flatnonzero(counts == number) for days, counts in inside.items()}
         rows = np.unique(np.concatenate(list(windows.values())))
@@ -116,7 +139,7 @@ def credit_chunk(chunk: Chunk, journeys: Journeys, settings: AttributionSettings
         made = _records(form, chunk.order_ids[rows], records["id"][of_row], touches, settings)
         for days, chosen in windows.items():
             if len(chosen):
-                written = made[np.searchsorted(rows, chosen)]
+                written = made if len(windows) == 1 else made[np.searchsorted(rows, chosen)]
                 written["window"] = days
                 yield Written(days, chosen, written, form.shares_at)
 

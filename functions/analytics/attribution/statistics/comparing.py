@@ -48,15 +48,30 @@ class Changes:
         yield TRAILER
 
 
-def compare(chunk: Chunk, journeys: Journeys, computed: Iterable[Written], standing: bytes) -> Changes:
+def standing_of(packed: bytes) -> NDArray[Any]:
+    """Records of ``STANDING`` by the places of their orders."""
+    stands = np.frombuffer(packed, STANDING)
+    return stands[np.argsort(stands["place"], kind="stable")]
+
+
+def standing_part(stands: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
+    """What stands of the orders from one place on and before another, in places of their own."""
+    first, last = np.searchsorted(stands["place"], (begin, end))
+    part = stands[first:last].copy()
+    part["place"] -= begin
+    return part
+
+
+def compare(chunk: Chunk, journeys: Journeys, computed: Iterable[Written], stands: NDArray[Any]) -> Changes:
     """What differs from what stands, which is given as records of ``STANDING``."""
-    stands = np.frombuffer(standing, STANDING)
     keys = zip(stands["place"].tolist(), stands["window"].tolist(), strict=True)
     digests: dict[tuple[int, int], bytes] = dict(zip(keys, stands["digest"].tolist(), strict=True))
     rows = []
     for written in computed:
         differs = _differing(written, digests)
-        if differs.any():
+        if differs.all():
+            rows.append((written.places, written.records))
+        elif differs.any():
             rows.append((written.places[differs], written.records[differs]))
     gone = list(digests)
     return Changes(
