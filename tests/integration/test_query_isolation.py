@@ -56,6 +56,7 @@ def parameters(world: World, query: str) -> dict[str, Any]:
         "until": AT + timedelta(days=900),
         "refund_id": THEIRS,
         "page": 10,
+        "abreast": 2,
         "summary_on": TODAY,
         "snapshot_on": TODAY,
         "now": AT,

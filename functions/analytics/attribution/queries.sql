@@ -43,7 +43,7 @@ SELECT DISTINCT c.provider FROM credentials c WHERE c.provider = ANY (%(destinat
 -- none of those idle who work on them side by side. Conversions of one instant stay together.
 SELECT DISTINCT r.converted_at FROM (
     SELECT c.converted_at, row_number() OVER (ORDER BY c.converted_at) - 1 AS place, count(*) OVER () AS number
-    FROM attribution_conversions c WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s
+    FROM attribution_conversions c WHERE c.converted_at >= %(begin_at)s AND c.converted_at < %(end_at)s
 ) r WHERE r.place %% ceil(r.number / (%(abreast)s * ceil(r.number / (%(abreast)s * %(page)s::numeric))))::bigint = 0
 ORDER BY r.converted_at;
 
@@ -125,11 +125,12 @@ COPY attribution_staged FROM STDIN (FORMAT binary);
 
 -- lock_computed --
 -- Of these conversions those that nobody has computed since they were read (at so many microseconds since 2000), locked until
--- they are written.
+-- they are written. All of them lie between two times: without these every conversion would be read for each part.
 SELECT string_agg(int8send(l.shopify_order_id), '') AS packed FROM (
     SELECT c.shopify_order_id FROM unnest(%(computed_ids)s::bigint[], %(computed_at_us)s::bigint[]) k (order_id, at_us)
     JOIN attribution_conversions c ON c.shopify_order_id = k.order_id
         AND c.calculated_at = timestamptz '2000-01-01 00:00:00+00' + k.at_us * interval '1 microsecond'
+    WHERE c.converted_at BETWEEN %(since)s AND %(until)s
     ORDER BY c.shopify_order_id FOR NO KEY UPDATE OF c
 ) l;
 

@@ -130,8 +130,8 @@ def _write_part(db: TenantDb, chunk: Chunk, changes: Changes, touches: NDArray[n
         return 0, 0
     with db.begin() as tx:
         conversions = Conversions(tx)
-        order_ids, calculated = chunk.order_ids[places], chunk.calculated[places]
-        locked = conversions.lock_computed(order_ids.tolist(), calculated.tolist())
+        order_ids, calculated = chunk.order_ids[places].tolist(), chunk.calculated[places].tolist()
+        locked = conversions.lock_computed(order_ids, calculated, *chunk.times)
         if len(locked) < len(places):
             changes = changes.only(places_of(chunk, locked))
         changed = _write(conversions, chunk, changes, touches)

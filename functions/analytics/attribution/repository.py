@@ -69,7 +69,7 @@ class Conversions:
 
     def cut_range(self, since: datetime, until: datetime, page: int, abreast: int) -> list[datetime]:
         """When a range's chunks begin: ``page`` conversions each at most, of equal size, a multiple of ``abreast``."""
-        about = {"since": since, "until": until, "page": page, "abreast": abreast}
+        about = {"begin_at": since, "end_at": until, "page": page, "abreast": abreast}
         return [row["converted_at"] for row in self._tx.fetch_all(QUERIES["cut_range"], about)]
 
     def take_chunk(self, since: datetime, until: datetime, settings: AttributionSettings) -> bytes:
@@ -94,9 +94,12 @@ class Conversions:
         """What stands of the chunk's credits, as records of ``STANDING``."""
         return _packed(self._tx.fetch_one(QUERIES["pack_standing"]))
 
-    def lock_computed(self, order_ids: Sequence[int], computed_at_us: Sequence[int]) -> list[int]:
-        """Those that nobody has computed since; times in microseconds since 2000."""
-        about = {"computed_ids": _numbers(order_ids), "computed_at_us": _numbers(computed_at_us)}
+    def lock_computed(
+        self, order_ids: Sequence[int], computed_at_us: Sequence[int], since: datetime, until: datetime
+    ) -> list[int]:
+        """Those that nobody has computed since, of conversions between two times; ``_us``: microseconds since 2000."""
+        about: dict[str, Any] = {"since": since, "until": until}
+        about |= {"computed_ids": _numbers(order_ids), "computed_at_us": _numbers(computed_at_us)}
         locked = _packed(self._tx.fetch_one(QUERIES["lock_computed"], about))
         return [order_id for (order_id,) in struct.iter_unpack(">q", locked)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from analytics.attribution.statistics.sharing import Touches, share
 from tradewind.contracts.attribution import MAX_TOUCHES, AttributionSettings
 
 DAY = 86_400 * 10**6
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def instant_of(microseconds: np.int64) -> datetime:
+    """A time that Postgres gives in microseconds since 2000."""
+    return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,11 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.order_ids)
+
+    @property
+    def times(self) -> tuple[datetime, datetime]:
+        """The first order's time and the last one's."""
+        return instant_of(self.placed.min()), instant_of(self.placed.max())
 
     def part(self, begin: int, end: int) -> Chunk:
         """The orders from one place on and before another, in places of their own."""
