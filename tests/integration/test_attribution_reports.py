@@ -93,6 +93,16 @@ def test_order_that_lost_its_conversion_is_settled_again(house: House) -> None:
     assert [row["shopify_order_id"] for row in found] == [1, 2]
 
 
+def test_test_order_is_nobodys_first_purchase(house: House) -> None:
+    """Order 1 was a test, 2 is what Ann bought first, 3 what she bought next; her test order is no conversion."""
+    ann = ShopifyCustomer(501, "ann@example.com", "Ann", None, None, None)
+    order(house, 1, NOW - timedelta(hours=9), customer=ann, test=True)
+    order(house, 2, NOW - timedelta(hours=6), customer=ann)
+    order(house, 3, NOW - timedelta(hours=3), customer=ann)
+    found = house.query("SELECT shopify_order_id, first_purchase FROM attribution_conversions ORDER BY 1")
+    assert [tuple(row.values()) for row in found] == [(2, True), (3, False)]
+
+
 def test_one_order_or_a_range_is_settled_by_hand(house: House) -> None:
     order(house, 1, NOW - timedelta(days=40))
     order(house, 2, NOW - timedelta(days=3))
