@@ -33,6 +33,7 @@ from infra.local.demo.orders import Story, tell_stories
 from infra.local.demo.plan import build_plan
 from infra.local.demo.report import gather, show
 from infra.local.demo.reviews import play_reviews
+from infra.local.demo.training import play_training
 from infra.local.demo.verify import verify
 from infra.local.demo.watch import NotDrainedError, Standing, Watch
 from infra.local.state import State
@@ -143,10 +144,13 @@ def play(
     reviews = play_reviews(state, tenants, verdict)
     console.print("One A/B test: pages tell of visitors, and its weights follow what they do")
     experiment = play_experiment(state, tenants, stories, expected, arguments.seed, verdict)
+    console.print("A fourth shop comes with its past: a container learns what each channel brings")
+    training = play_training(state, arguments.seed, verdict)
     facts = {
         "books": books,
         "reviews": reviews,
         "experiment": experiment,
+        "training": training,
         "orders_per_second": round(len(stories) / worked_after, 1),
         "provider_calls": cast.count_calls(state),
         "seconds": {

@@ -14,7 +14,7 @@ import psycopg
 from botocore.config import Config
 
 from infra.local.demo.orders import Story
-from infra.local.demo.shops import CREATORS, SHOPS
+from infra.local.demo.shops import CREATORS, SHOPS, DemoShop
 from infra.local.state import State
 
 PLAN = "plus"
@@ -67,29 +67,27 @@ def invoke(state: State, function: str, event: dict[str, Any]) -> dict[str, Any]
 
 def register_tenants(state: State) -> dict[str, UUID]:
     """Register the three tenants with their secrets; returns their ids by slug."""
-    return {
-        shop.slug: UUID(
-            invoke_admin(
-                state,
-                {
-                    "action": "register-tenant",
-                    "slug": shop.slug,
-                    "name": shop.name,
-                    "shop": shop.shop,
-                    "zone": shop.zone,
-                    "currency": shop.currency,
-                    "webhook_url": state.webhook_url,
-                    "settings": {"requests_per_second": REQUESTS_PER_SECOND},
-                    "credentials": {
-                        "app_secret": shop.app_secret,
-                        "access_token": f"demo-token-{shop.slug}",
-                        "refresh_token": f"demo-refresh-{shop.slug}",
-                    },
-                },
-            )["tenant_id"]
-        )
-        for shop in SHOPS
+    return {shop.slug: register(state, shop) for shop in SHOPS}
+
+
+def register(state: State, shop: DemoShop) -> UUID:
+    """Register one tenant with its secrets; returns its id."""
+    about = {
+        "action": "register-tenant",
+        "slug": shop.slug,
+        "name": shop.name,
+        "shop": shop.shop,
+        "zone": shop.zone,
+        "currency": shop.currency,
+        "webhook_url": state.webhook_url,
+        "settings": {"requests_per_second": REQUESTS_PER_SECOND},
+        "credentials": {
+            "app_secret": shop.app_secret,
+            "access_token": f"demo-token-{shop.slug}",
+            "refresh_token": f"demo-refresh-{shop.slug}",
+        },
     }
+    return UUID(invoke_admin(state, about)["tenant_id"])
 
 
 def lay_history(state: State, tenants: dict[str, UUID], stories: Sequence[Story]) -> int:
@@ -105,13 +103,18 @@ def lay_history(state: State, tenants: dict[str, UUID], stories: Sequence[Story]
                 rate = None if creator.rate_percent is None else creator.rate_percent * _BASIS_POINTS
                 status = "active" if creator.is_active else "inactive"
                 cursor.execute(_INSERT_CREATOR, (creator.name, creator.code, status, rate))
-            cursor.execute(_COPY_TARGET)
-            with cursor.copy(_COPY) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            cursor.execute(_TAKE_OVER)
+            lay_touches(cursor, rows)
         laid += len(rows)
     return laid
+
+
+def lay_touches(cursor: psycopg.Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write touchpoints, in the order of ``attribution_touchpoints``' columns above, as the connection's tenant."""
+    cursor.execute(_COPY_TARGET)
+    with cursor.copy(_COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(_TAKE_OVER)
 
 
 def _touch_row(touch: Any) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.local.demo.delivery import Outcome
+from infra.local.demo.shops import SHOPS
 from infra.local.demo.verify import Verdict
 
 _TENANTS = """
@@ -25,7 +26,7 @@ SELECT t.slug, t.name, t.currency, count(o.*)::integer AS orders,
        (SELECT coalesce(sum(c.commission_cents), 0) FROM commissions c WHERE c.tenant_id = t.tenant_id)::bigint
            AS commission_cents
 FROM tenants t LEFT JOIN orders o ON o.tenant_id = t.tenant_id
-WHERE t.status <> 'platform' GROUP BY t.tenant_id ORDER BY t.slug
+WHERE t.slug = ANY (%(shops)s) GROUP BY t.tenant_id ORDER BY t.slug
 """
 _LATENCY = """
 SELECT t.slug, count(*)::integer AS chains,
@@ -38,8 +39,9 @@ FROM (SELECT tenant_id, extract(epoch FROM finished_at - accepted_at)::float AS 
 JOIN tenants t ON t.tenant_id = s.tenant_id GROUP BY t.slug ORDER BY t.slug
 """
 _ATTRIBUTION = """
-SELECT model, channel, sum(revenue_cents)::bigint AS cents FROM attribution_results
-WHERE window_days = 30 GROUP BY 1, 2
+SELECT r.model, r.channel, sum(r.revenue_cents)::bigint AS cents
+FROM attribution_results r JOIN tenants t ON t.tenant_id = r.tenant_id
+WHERE r.window_days = 30 AND t.slug = ANY (%(shops)s) GROUP BY 1, 2
 """
 _EMAILS = "SELECT state, count(*)::integer AS n FROM review_email_queue GROUP BY 1 ORDER BY 1"
 _RUNS = """
@@ -56,9 +58,10 @@ def gather(
 ) -> dict[str, Any]:
     """The report as JSON. Money in cents, durations in seconds."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        shops = {"shops": [shop.slug for shop in SHOPS]}
 
         def query(statement: str) -> list[dict[str, Any]]:
-            return connection.execute(statement.encode()).fetchall()
+            return connection.execute(statement.encode(), shops).fetchall()
 
         attribution: dict[str, dict[str, int]] = {model: {} for model in _MODELS}
         for row in query(_ATTRIBUTION):
@@ -100,6 +103,8 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     console.print()
     console.print(_tenant_table(report))
     console.print(_attribution_table(report))
+    if "weights" in report.get("training", {}):
+        console.print(_training_table(report["training"]))
     console.print(_page(report))
     if report["passed"]:
         verdict = Text(f"Nothing lost, nothing doubled: {report['checks']:,} comparisons hold.", "bold green")
@@ -149,6 +154,27 @@ def _attribution_table(report: Mapping[str, Any]) -> Table:
         table.add_row(channel, *(_amount(cents.get(channel, 0)) for cents in models.values()))
     table.add_section()
     table.add_row("sum", *(_amount(sum(cents.values())) for cents in models.values()), style="bold")
+    return table
+
+
+def _training_table(training: Mapping[str, Any]) -> Table:
+    """The rule models' credits beside those of the model that was trained."""
+    judged, cents = training["metrics"]["held_out"], training["cents"]
+    title = (
+        f"{training['shop']}: a model ({training['algorithm']}) trained in {training['seconds']} s on"
+        f" {training['samples']:,} journeys, {training['conversions']:,} conversions; log loss of those not seen"
+        f" {judged['log_loss']:.4f}, of the rate alone {judged['base']:.4f}"
+    )
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("")
+    for name in ("learnt weight", *cents):
+        table.add_column(name.replace("_", " "), justify="right")
+    weights = training["weights"]
+    for channel in sorted({*weights, *(each for by in cents.values() for each in by)}):
+        amounts = (_amount(by.get(channel, 0)) for by in cents.values())
+        table.add_row(channel, f"{weights.get(channel, 0):.3f}", *amounts)
+    table.add_section()
+    table.add_row("sum", "", *(_amount(sum(by.values())) for by in cents.values()), style="bold")
     return table
 
 

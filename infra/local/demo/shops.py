@@ -45,6 +45,8 @@ SHOPS = (
         "cedar", "Cedar Supply", "cedar-supply.myshopify.com", "CAD", "America/Toronto", "demo-secret-cedar"
     ),
 )
+NEWCOMER = DemoShop("dune", "Dune Optics", "dune-optics.myshopify.com", "USD", "UTC", "demo-secret-dune")
+"""Comes when the others are through, with a past that a model is trained on."""
 STRANGER = "no-such-tenant.myshopify.com"
 
 CREATORS = (
