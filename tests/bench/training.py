@@ -58,7 +58,7 @@ def train(urls: DatabaseUrls, tenant_id: UUID) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    """In MiB. Linux counts in ``ru_maxrss`` what the process was before it became this one, so its own count is read."""
+    """In MiB. Linux keeps in ``ru_maxrss`` what the process was before it became this one: its own count is read."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

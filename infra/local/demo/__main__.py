@@ -145,6 +145,7 @@ def play(
     console.print("One A/B test: pages tell of visitors, and its weights follow what they do")
     experiment = play_experiment(state, tenants, stories, expected, arguments.seed, verdict)
     console.print("A fourth shop comes with its past: a container learns what each channel brings")
+    cast.set_faults(state, 0, arguments.seed)
     training = play_training(state, arguments.seed, verdict)
     facts = {
         "books": books,
