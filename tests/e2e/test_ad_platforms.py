@@ -79,7 +79,8 @@ def test_ought_sent_taken_and_counted_agree_to_the_cent(cloud: Cloud, connected:
         "analytics-reconcile-ad-events", {"tenant": connected.slug, "payload": payload, "cause": "e2e"}
     )
     expected = {"ga4": 6050 + 5445, "meta": 6850 + 6245, "tiktok": 6850 + 6245}
-    rows = {row["destination"]: row for row in connected.rows("ad_event_reconciliations")}
+    purchases = connected.rows("ad_event_reconciliations", "event_name = %s", "purchase")
+    rows = {row["destination"]: row for row in purchases}
     for name, cents in expected.items():
         row = rows[name]
         assert (row["orders"], row["excluded"]) == (3, {"test_order": 1})

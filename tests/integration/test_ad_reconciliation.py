@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 import analytics.ad_platforms.reconciliation_tasks
 import analytics.attribution.tasks  # noqa: F401 - registers the senders
 from infra.local import ValkeyServer
-from tests.integration.adroom import SENDERS, AdRoom
+from tests.integration.adroom import REFUND, SENDERS, AdRoom
 from tests.integration.harness import House
 from tradewind.tasks.message import Source
 
@@ -42,14 +42,17 @@ def yesterday(room: AdRoom, hour: int = 12, minute: int = 0) -> datetime:
     return local.replace(hour=hour, minute=minute).astimezone(UTC)
 
 
-def reconcile(room: AdRoom, cause: str = "by hand") -> dict[str, Any]:
+def reconcile(room: AdRoom, cause: str = "by hand", event: str = "purchase") -> dict[str, Any]:
     """The tenant's yesterday, by platform."""
     result = room.result(RECONCILE, {"days": 1}, cause)
-    return {each["destination"]: each for each in result["days"]} | {"posted": result["posted"]}
+    days = {each["destination"]: each for each in result["days"] if each["event"] == event}
+    return days | {"posted": result["posted"]}
 
 
-def stored(room: AdRoom, columns: str) -> list[tuple[Any, ...]]:
-    rows = room.house.query(f"SELECT {columns} FROM ad_event_reconciliations ORDER BY destination")
+def stored(room: AdRoom, columns: str, event: str = "purchase") -> list[tuple[Any, ...]]:
+    rows = room.house.query(
+        f"SELECT {columns} FROM ad_event_reconciliations WHERE event_name = %s ORDER BY destination", event
+    )
     return [tuple(row.values()) for row in rows]
 
 
@@ -209,6 +212,74 @@ def test_other_currencies_money_stands_in_no_sum_and_is_compared_all_the_same(ro
     assert stored(room, "orders, other_currency, expected_cents, acknowledged_cents")[1] == (2, 1, 5900, 5900)
     room.house.write("UPDATE conversion_events_sent SET value_cents = 1 WHERE shopify_order_id = 5002")
     assert reconcile(room, "again")["meta"]["differing"] == [5002]
+
+
+def give_back(room: AdRoom, refund_id: int, order_id: int, at: datetime) -> None:
+    """19.51 of goods, 20.50 paid back; and the platforms are told of it."""
+    room.refund(refund_id, order_id)
+    room.house.write("UPDATE refunds SET refunded_at = %s WHERE shopify_refund_id = %s", at, refund_id)
+    room.result(REFUND, {"id": refund_id, "order_id": order_id}, str(refund_id))
+
+
+def test_refunds_of_the_day_were_told_and_are_counted_to_the_cent(room: AdRoom) -> None:
+    """Of orders of any day: 5001 was placed the day before, its second refund is today's. TikTok takes none."""
+    room.place(5001, placed_at=yesterday(room) - timedelta(days=1))
+    room.place(5002, placed_at=yesterday(room))
+    for order in (5001, 5002):
+        room.tell_all(order, cause=str(order))
+    give_back(room, 6001, 5001, yesterday(room, 0, 0))
+    give_back(room, 6002, 5002, yesterday(room, 23, 59))
+    give_back(room, 6003, 5001, room.clock.now() - timedelta(minutes=80))
+    told = reconcile(room, event="refund")
+    assert set(told) == {"ga4", "meta", "posted"}
+    assert told["posted"] == {}
+    assert stored(
+        room, "destination, orders, expected, expected_cents, sent, sent_cents, acknowledged_cents", "refund"
+    ) == [("ga4", 2, 2, 3902, 2, 3902, 3902), ("meta", 2, 2, 4100, 2, 4100, 4100)]
+    assert stored(room, "orders, expected_cents") == [(1, 3901), (1, 5900), (1, 5900)]
+
+
+def test_refund_is_not_to_be_told_of_what_is_not_known_and_of_test_orders(room: AdRoom) -> None:
+    room.place(5001, placed_at=yesterday(room), test=True)
+    room.place(5002, placed_at=yesterday(room))
+    room.tell_all(5002, cause="5002")
+    room.house.write("UPDATE conversion_events_sent SET state = 'sent' WHERE destination = 'ga4'")
+    give_back(room, 6001, 5001, yesterday(room))
+    give_back(room, 6002, 5002, yesterday(room))
+    told = reconcile(room, event="refund")
+    assert told["ga4"]["excluded"] == {"test_order": 1, "no_purchase": 1}
+    assert (told["ga4"]["expected"], told["ga4"]["differences"]) == (0, 0)
+    assert told["meta"]["excluded"] == {"test_order": 1}
+    assert (told["meta"]["expected"], told["meta"]["acknowledged"], told["meta"]["differences"]) == (1, 1, 0)
+
+
+REFUND_CHANGES = {
+    "missing": "DELETE FROM conversion_events_sent WHERE destination = 'meta' AND event_name = 'refund'",
+    "unacknowledged": "UPDATE conversion_events_sent SET state = 'sent'"
+    " WHERE destination = 'meta' AND event_name = 'refund'",
+    "unlike": "UPDATE refunds SET amount_cents = 2051",
+}
+
+
+@pytest.mark.parametrize("kind", REFUND_CHANGES)
+def test_refund_that_differs_is_logged_and_told(
+    room: AdRoom, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room.place(5001, placed_at=yesterday(room))
+    room.tell_all()
+    give_back(room, 6001, 5001, yesterday(room, 13))
+    room.house.write(REFUND_CHANGES[kind])
+    capsys.readouterr()
+    told = reconcile(room, event="refund")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "ad events differ" in line]
+    assert [(line["destination"], line["event"], line["differing"]) for line in lines] == [
+        ("meta", "refund", [6001])
+    ]
+    assert stored(room, f"destination, {kind}", "refund") == [("ga4", 0), ("meta", 1)]
+    assert told["posted"] == {yesterday(room).date().isoformat(): "sent"}
+    [note] = room.house.messenger.posted.values()
+    assert "of 1 refunds arrived" in note.sections[0]
+    assert "Refunds: 6001" in note.sections[0]
 
 
 def test_tenant_without_accounts_has_no_rows(house: House, sandbox_url: str, valkey: ValkeyServer) -> None:

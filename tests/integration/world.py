@@ -79,6 +79,7 @@ CHECKED: Mapping[tuple[str, str], object] = {
     ("ab_metric_discrepancies", "found_by"): "sync",
     ("ad_account_mappings", "platform"): "google_ads",
     ("ad_event_reconciliations", "destination"): "meta",
+    ("ad_event_reconciliations", "event_name"): "purchase",
     ("ad_view_conversions", "platform"): "google_ads",
     ("survey_answers", "provider"): "fairing",
     ("ad_spend", "platform"): "google_ads",

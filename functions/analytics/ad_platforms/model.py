@@ -116,6 +116,10 @@ def purchase_of(order: Order, tenant_id: UUID, shop: str | None, consents: Conse
     )
 
 
+TAKE_REFUNDS = frozenset({Destination.GA4, Destination.META})
+"""TikTok takes none."""
+
+
 def refund_of(
     order: Order, refund: Refund, tenant_id: UUID, shop: str | None, consents: Consents
 ) -> ConversionEvent:

@@ -166,14 +166,33 @@ FROM orders o LEFT JOIN attribution_conversions c ON c.shopify_order_id = o.shop
 WHERE o.placed_at >= %(opened_at)s AND o.placed_at < %(closes_at)s AND o.shopify_order_id > %(after_id)s
 ORDER BY o.shopify_order_id LIMIT %(page)s;
 
+-- pick_day_refunds --
+-- The next refunds of a day after a refund, each with its order, how that one's purchase stands in the ledgers, and how it
+-- stands there itself.
+SELECT r.shopify_refund_id, r.refunded_at, r.net_cents AS refund_net_cents, r.amount_cents, o.shopify_order_id, o.placed_at,
+       o.currency, o.net_cents, o.total_cents, o.test, o.attributes,
+       o.visitor_id IS NOT NULL OR o.shopify_customer_id IS NOT NULL AS identified, c.told,
+       (SELECT coalesce(jsonb_object_agg(e.destination, jsonb_build_object(
+                   'state', e.state, 'reason', e.reason, 'value_cents', e.value_cents, 'noted_at', e.updated_at)), '{}')
+        FROM conversion_events_sent e
+        WHERE e.shopify_order_id = o.shopify_order_id AND e.event_name = 'purchase') AS ledger,
+       (SELECT coalesce(jsonb_object_agg(e.destination, jsonb_build_object(
+                   'state', e.state, 'reason', e.reason, 'value_cents', e.value_cents, 'noted_at', e.updated_at)), '{}')
+        FROM conversion_events_sent e
+        WHERE e.event_name = 'refund' AND e.subject = r.shopify_refund_id::text) AS refund_ledger
+FROM refunds r JOIN orders o ON o.shopify_order_id = r.shopify_order_id
+LEFT JOIN attribution_conversions c ON c.shopify_order_id = o.shopify_order_id
+WHERE r.refunded_at >= %(opened_at)s AND r.refunded_at < %(closes_at)s AND r.shopify_refund_id > %(after_id)s
+ORDER BY r.shopify_refund_id LIMIT %(page)s;
+
 -- save_reconciliation --
 -- What a day came to at a platform.
-INSERT INTO ad_event_reconciliations AS r (reconciled_on, destination, currency, orders, excluded, other_currency, expected,
-    expected_cents, sent, sent_cents, acknowledged, acknowledged_cents, missing, unacknowledged, unlike, unexpected)
-VALUES (%(reconciled_on)s, %(destination)s, %(currency)s, %(orders_counted)s, %(excluded_orders)s, %(other_currency_orders)s,
+INSERT INTO ad_event_reconciliations AS r (reconciled_on, destination, event_name, currency, orders, excluded, other_currency,
+    expected, expected_cents, sent, sent_cents, acknowledged, acknowledged_cents, missing, unacknowledged, unlike, unexpected)
+VALUES (%(reconciled_on)s, %(destination)s, %(event_name)s, %(currency)s, %(orders_counted)s, %(excluded_orders)s, %(other_currency_orders)s,
     %(expected_purchases)s, %(expected_cents)s, %(sent_purchases)s, %(sent_cents)s, %(acknowledged_purchases)s, %(acknowledged_cents)s, %(missing_purchases)s,
     %(unacknowledged_purchases)s, %(unlike_purchases)s, %(unexpected_purchases)s)
-ON CONFLICT (tenant_id, reconciled_on, destination) DO UPDATE SET
+ON CONFLICT (tenant_id, reconciled_on, destination, event_name) DO UPDATE SET
     currency = excluded.currency, orders = excluded.orders, excluded = excluded.excluded,
     other_currency = excluded.other_currency, expected = excluded.expected, expected_cents = excluded.expected_cents,
     sent = excluded.sent, sent_cents = excluded.sent_cents, acknowledged = excluded.acknowledged,

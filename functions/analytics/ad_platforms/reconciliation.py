@@ -12,8 +12,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from analytics.ad_platforms.model import AHEAD, SkipReason, consents_of
-from tradewind.advertising import TERMS, Consent, Destination
+from analytics.ad_platforms.model import AHEAD, SkipReason, consents_of, without_purchase
+from tradewind.advertising import TERMS, Consent, Destination, EventName
 from tradewind.contracts.ads import ACCOUNTS
 from tradewind.money import to_text
 from tradewind.ports import Note
@@ -38,6 +38,8 @@ class Exclusion(StrEnum):
     """The account was connected after the order was placed."""
     TOO_OLD = "too_old"
     """It became known later than the platform takes it."""
+    NO_PURCHASE = "no_purchase"
+    """Of a refund: the platform does not know of what it takes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,34 @@ class DayOrder:
         return self.net_cents if destination is Destination.GA4 else self.total_cents
 
 
+@dataclass(frozen=True, slots=True)
+class DayRefund:
+    """A refund of the day, of an order of any day. Its own ledger is of refunds, its order's of purchases."""
+
+    id: int
+    refunded_at: datetime
+    amount_cents: int
+    net_cents: int
+    order: DayOrder
+    ledger: Mapping[Destination, Noted] = field(default_factory=dict)
+
+    @property
+    def currency(self) -> str:
+        return self.order.currency
+
+    def value_at(self, destination: Destination) -> int:
+        """GA4 is told the goods alone, Meta what was paid back."""
+        return self.net_cents if destination is Destination.GA4 else self.amount_cents
+
+
 @dataclass(slots=True)
 class DayCount:
-    """A day at one platform; see ``ad_event_reconciliations``. ``differing`` are the first orders that differ."""
+    """A day's purchases or refunds at one platform; see ``ad_event_reconciliations``. ``differing`` are the first
+    orders, or refunds, that differ.
+    """
 
     destination: Destination
+    event: EventName = EventName.PURCHASE
     orders: int = 0
     excluded: dict[str, int] = field(default_factory=dict)
     other_currency: int = 0
@@ -94,8 +119,8 @@ class DayCount:
     def differences(self) -> int:
         return self.missing + self.unacknowledged + self.unlike + self.unexpected
 
-    def add(self, order: DayOrder, exclusion: Exclusion | None, currency: str) -> None:
-        """Count an order whose place in the ledger is compared with what it ought to be."""
+    def add(self, order: DayOrder | DayRefund, exclusion: Exclusion | None, currency: str) -> None:
+        """Count an order, or a refund, whose place in the ledger is compared with what it ought to be."""
         noted, value = order.ledger.get(self.destination), order.value_at(self.destination)
         told = noted is not None and noted.state in _TOLD
         certain = noted is not None and noted.state == "acknowledged"
@@ -150,13 +175,32 @@ def exclusion_of(
         Exclusion.BACKFILLED: order.told is False,
         Exclusion.NO_CONSENT: consent is Consent.DENIED,
         Exclusion.NOT_CONNECTED: noted is None and since is not None and order.placed_at < since,
-        Exclusion.TOO_OLD: noted is not None and _was_too_old(order, destination, noted),
+        Exclusion.TOO_OLD: noted is not None and _was_too_old(order.placed_at, destination, noted),
     }
     return next((each for each, holds in holding.items() if holds), None)
 
 
-def _was_too_old(order: DayOrder, destination: Destination, noted: Noted) -> bool:
-    age = noted.noted_at - order.placed_at
+def exclusion_of_refund(
+    refund: DayRefund, destination: Destination, since: datetime | None, settings: Mapping[str, Any]
+) -> Exclusion | None:
+    """The same of a refund. What its purchase was missing is told of the purchase's own day."""
+    why = exclusion_of(refund.order, destination, since, settings)
+    purchase, noted = refund.order.ledger.get(destination), refund.ledger.get(destination)
+    if why is not None:
+        return why
+    if refund.amount_cents <= 0:
+        return Exclusion.NO_VALUE
+    if without_purchase(purchase.state if purchase else None) is not None:
+        return Exclusion.NO_PURCHASE
+    return (
+        Exclusion.TOO_OLD
+        if noted is not None and _was_too_old(refund.refunded_at, destination, noted)
+        else None
+    )
+
+
+def _was_too_old(at: datetime, destination: Destination, noted: Noted) -> bool:
+    age = noted.noted_at - at
     skipped = noted.state == "skipped" and noted.reason == SkipReason.TOO_OLD
     return skipped and age > TERMS[destination].oldest - AHEAD
 
@@ -176,9 +220,10 @@ def _section(count: DayCount, currency: str) -> str:
         "told with another value": count.unlike,
         "told without reason": count.unexpected,
     }
-    named = ", ".join(map(str, count.differing))
+    named, what = ", ".join(map(str, count.differing)), f"{count.event}s"
     return (
-        f"*{PLATFORMS[count.destination]}*: {count.acknowledged} of {count.expected} purchases arrived,"
+        f"*{PLATFORMS[count.destination]}*: {count.acknowledged} of {count.expected} {what} arrived,"
         f" {to_text(count.acknowledged_cents, currency)} of {to_text(count.expected_cents, currency)} {currency}.\n"
-        f"{'; '.join(f'{number} {what}' for what, number in wrong.items() if number)}. Orders: {named}"
+        f"{'; '.join(f'{number} {how}' for how, number in wrong.items() if number)}."
+        f" {'Orders' if count.event is EventName.PURCHASE else 'Refunds'}: {named}"
     )

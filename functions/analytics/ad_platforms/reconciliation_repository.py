@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from analytics.ad_platforms.reconciliation import DayCount, DayOrder, Noted, connected_since
+from analytics.ad_platforms.reconciliation import (
+    DayCount,
+    DayOrder,
+    DayRefund,
+    Noted,
+    connected_since,
+)
 from analytics.metrics.model import Period
 from tradewind.advertising import Destination
 from tradewind.sql import load_queries
@@ -30,6 +36,11 @@ class Days:
         about = {"opened_at": day.opened_at, "closes_at": day.closes_at, "after_id": after_id, "page": PAGE}
         return [_order(row) for row in self._tx.fetch_all(QUERIES["pick_day_orders"], about)]
 
+    def pick_refunds(self, day: Period, after_id: int) -> list[DayRefund]:
+        """The next page of the refunds that were made on a day."""
+        about = {"opened_at": day.opened_at, "closes_at": day.closes_at, "after_id": after_id, "page": PAGE}
+        return [_refund(row) for row in self._tx.fetch_all(QUERIES["pick_day_refunds"], about)]
+
     def save(self, day: Period, count: DayCount, currency: str) -> None:
         """Note a day at a platform; noting it again overwrites."""
         self._tx.execute(
@@ -37,6 +48,7 @@ class Days:
             {
                 "reconciled_on": day.starts_on,
                 "destination": count.destination,
+                "event_name": count.event,
                 "currency": currency,
                 "orders_counted": count.orders,
                 "excluded_orders": Jsonb(count.excluded),
@@ -55,13 +67,27 @@ class Days:
         )
 
 
-def _order(row: Row) -> DayOrder:
-    ledger = {
+def _refund(row: Row) -> DayRefund:
+    return DayRefund(
+        row["shopify_refund_id"],
+        row["refunded_at"],
+        row["amount_cents"],
+        row["refund_net_cents"],
+        _order(row),
+        _ledger(row["refund_ledger"]),
+    )
+
+
+def _ledger(found: dict[str, Row]) -> dict[Destination, Noted]:
+    return {
         Destination(name): Noted(
             noted["state"], noted["reason"], noted["value_cents"], datetime.fromisoformat(noted["noted_at"])
         )
-        for name, noted in row["ledger"].items()
+        for name, noted in found.items()
     }
+
+
+def _order(row: Row) -> DayOrder:
     return DayOrder(
         row["shopify_order_id"],
         row["placed_at"],
@@ -72,5 +98,5 @@ def _order(row: Row) -> DayOrder:
         row["identified"],
         row["told"],
         row["attributes"],
-        ledger,
+        _ledger(row["ledger"]),
     )

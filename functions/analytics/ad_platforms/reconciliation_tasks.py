@@ -1,4 +1,4 @@
-"""Every day: were the ad platforms told of every purchase that they ought to know, once and with its value?"""
+"""Every day: were the ad platforms told of every purchase and refund that they ought to know, once, with its value?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
-from analytics.ad_platforms.reconciliation import DayCount, exclusion_of, note_of
+from analytics.ad_platforms.model import TAKE_REFUNDS
+from analytics.ad_platforms.reconciliation import DayCount, exclusion_of, exclusion_of_refund, note_of
 from analytics.ad_platforms.reconciliation_repository import Days as ToldDays
 from analytics.metrics.model import Period, closed_days
 from analytics.metrics.payloads import Days
+from tradewind.advertising import EventName
 from tradewind.clock import Clock
 from tradewind.loglines import log_line, metric_fields
 from tradewind.ports import Messenger
@@ -28,10 +30,13 @@ RECONCILE = Retry(attempts=3, backoff=exponential(5, 120))
 
 @dataclass(frozen=True, slots=True)
 class DayAtPlatform:
-    """A day's end at one platform; money in cents of the tenant's currency. ``differing`` are the first such orders."""
+    """A day's purchases or refunds at one platform; money in cents of the tenant's currency. ``differing`` are the
+    first such orders, or refunds.
+    """
 
     day: str
     destination: str
+    event: EventName
     expected: int
     sent: int
     acknowledged: int
@@ -84,15 +89,23 @@ def _compare(db: TenantDb, tenant: Tenant, day: Period) -> list[DayCount]:
         told = ToldDays(tx)
         connections = told.pick_connections()
         counts = {each: DayCount(each) for each in sorted(connections)}
+        refunds = {each: DayCount(each, EventName.REFUND) for each in counts if each in TAKE_REFUNDS}
         page = told.pick_orders(day, 0) if counts else []
         while page:
             for order, (destination, count) in product(page, counts.items()):
                 why = exclusion_of(order, destination, connections[destination], tenant.settings)
                 count.add(order, why, tenant.currency)
             page = told.pick_orders(day, page[-1].id)
-        for count in counts.values():
+        given_back = told.pick_refunds(day, 0) if refunds else []
+        while given_back:
+            for refund, (destination, count) in product(given_back, refunds.items()):
+                why = exclusion_of_refund(refund, destination, connections[destination], tenant.settings)
+                count.add(refund, why, tenant.currency)
+            given_back = told.pick_refunds(day, given_back[-1].id)
+        counted = [*counts.values(), *refunds.values()]
+        for count in counted:
             told.save(day, count, tenant.currency)
-    return [*counts.values()]
+    return counted
 
 
 def _alert(tenant: Tenant, messenger: Messenger, day: Period, counts: list[DayCount]) -> str:
@@ -100,6 +113,7 @@ def _alert(tenant: Tenant, messenger: Messenger, day: Period, counts: list[DayCo
     for count in counts:
         if count.differences:
             fields: dict[str, Any] = {"day": day.starts_on.isoformat(), "differing": count.differing}
+            fields["event"] = count.event
             fields |= {"expected": count.expected, "sent": count.sent, "acknowledged": count.acknowledged}
             metric = metric_fields("AdEventDifference", count.differences, destination=count.destination)
             log_line("error", "ad events differ", tenant=tenant.slug, **fields, **metric)
@@ -112,6 +126,7 @@ def _as_told(day: Period, count: DayCount) -> DayAtPlatform:
     return DayAtPlatform(
         day.starts_on.isoformat(),
         count.destination,
+        count.event,
         count.expected,
         count.sent,
         count.acknowledged,

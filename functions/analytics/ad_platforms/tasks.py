@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analytics.ad_platforms.funnel import funnel_event
 from analytics.ad_platforms.model import (
+    TAKE_REFUNDS,
     WAITS,
     SkipReason,
     consents_of,
@@ -88,7 +89,7 @@ def send_refund_event(
     Webhooks come in any order: the refund waits until it is stored and the purchase is told, for a quarter of an hour.
     GA4 counts a refund as often as it is told: one whose answer was lost is not told again.
     """
-    connected = apis.connected() - {Destination.TIKTOK}
+    connected = apis.connected() & TAKE_REFUNDS
     if run.source is Source.BACKFILL:
         return RefundTold(payload.refund_id, ())
     with db.begin() as tx:
