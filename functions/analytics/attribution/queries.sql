@@ -62,6 +62,11 @@ SELECT row_number() OVER (ORDER BY c.converted_at, c.shopify_order_id) - 1, c.sh
 FROM attribution_conversions c
 WHERE c.converted_at >= %(since)s AND c.converted_at < %(until)s AND c.revenue_cents < 9000000000;
 
+-- hold_chunk --
+-- So that a chunk's conversions are held in memory while the touches of its time are passed by them: else these would be
+-- written aside and read again.
+SET LOCAL work_mem = '32MB';
+
 -- know_chunk --
 -- So that Postgres plans for as many conversions as there are.
 ANALYZE attribution_chunk;

@@ -78,6 +78,7 @@ class Conversions:
         about = {"since": since, "until": until, "look_back": settings.look_back}
         self._tx.execute(QUERIES["fill_chunk"], about)
         self._tx.execute(QUERIES["know_chunk"])
+        self._tx.execute(QUERIES["hold_chunk"])
         return _packed(self._tx.fetch_one(QUERIES["pack_conversions"]))
 
     def pack_touches(self, since: datetime, until: datetime, settings: AttributionSettings) -> bytes:
