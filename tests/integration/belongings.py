@@ -22,6 +22,7 @@ from pydantic import AwareDatetime, BaseModel, SecretStr
 from analytics.attribution.payloads import OrdersAgain, Range
 from analytics.attribution_exports.payloads import ExportConfig
 from analytics.attribution_webhooks.payloads import WebhookSubscription
+from analytics.ml_training.payloads import MixRequest
 from analytics.profit_and_loss.payloads import Booking, ConfigSave, CostImport
 from analytics.profit_and_loss.statement import Rules
 from tradewind.contracts.ab_tests import AbTestCreated
@@ -62,6 +63,7 @@ WHOLE: Mapping[type[BaseModel], Any] = {
         ],
     },
     Range: lambda _: {"days": 3},
+    MixRequest: lambda _: {"days": 60},
     WebhookSubscription: lambda number: {
         "name": f"text-{number}",
         "url": f"https://shop-{number}.example.com",
