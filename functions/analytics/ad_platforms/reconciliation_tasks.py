@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from analytics.ad_platforms.model import TAKE_REFUNDS
-from analytics.ad_platforms.reconciliation import DayCount, exclusion_of, exclusion_of_refund, note_of
+from analytics.ad_platforms.reconciliation import (
+    DayCount,
+    DayOrder,
+    DayRefund,
+    exclusion_of,
+    exclusion_of_refund,
+    note_of,
+)
 from analytics.ad_platforms.reconciliation_repository import Days as ToldDays
 from analytics.metrics.model import Period, closed_days
 from analytics.metrics.payloads import Days
@@ -25,6 +33,7 @@ from tradewind.tasks.triggers import Cron
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
+Told = TypeVar("Told", DayOrder, DayRefund)
 RECONCILE = Retry(attempts=3, backoff=exponential(5, 120))
 
 
@@ -88,24 +97,31 @@ def _compare(db: TenantDb, tenant: Tenant, day: Period) -> list[DayCount]:
     with db.begin() as tx:
         told = ToldDays(tx)
         connections = told.pick_connections()
-        counts = {each: DayCount(each) for each in sorted(connections)}
-        refunds = {each: DayCount(each, EventName.REFUND) for each in counts if each in TAKE_REFUNDS}
-        page = told.pick_orders(day, 0) if counts else []
-        while page:
-            for order, (destination, count) in product(page, counts.items()):
-                why = exclusion_of(order, destination, connections[destination], tenant.settings)
-                count.add(order, why, tenant.currency)
-            page = told.pick_orders(day, page[-1].id)
-        given_back = told.pick_refunds(day, 0) if refunds else []
-        while given_back:
-            for refund, (destination, count) in product(given_back, refunds.items()):
-                why = exclusion_of_refund(refund, destination, connections[destination], tenant.settings)
-                count.add(refund, why, tenant.currency)
-            given_back = told.pick_refunds(day, given_back[-1].id)
-        counted = [*counts.values(), *refunds.values()]
+        counts = [DayCount(each) for each in sorted(connections)]
+        refunds = [DayCount(each, EventName.REFUND) for each in sorted(connections) if each in TAKE_REFUNDS]
+        settings, currency = tenant.settings, tenant.currency
+        for count, order in _pairs(counts, lambda after: told.pick_orders(day, after)):
+            count.add(
+                order,
+                exclusion_of(order, count.destination, connections[count.destination], settings),
+                currency,
+            )
+        for count, refund in _pairs(refunds, lambda after: told.pick_refunds(day, after)):
+            why = exclusion_of_refund(refund, count.destination, connections[count.destination], settings)
+            count.add(refund, why, currency)
+        counted = [*counts, *refunds]
         for count in counted:
-            told.save(day, count, tenant.currency)
+            told.save(day, count, currency)
     return counted
+
+
+def _pairs(counts: list[DayCount], pick: Callable[[int], list[Told]]) -> Iterator[tuple[DayCount, Told]]:
+    """Everything of a day, page after page, with each platform's count; nothing is read where no platform counts."""
+    page = pick(0) if counts else []
+    while page:
+        for one, count in product(page, counts):
+            yield count, one
+        page = pick(page[-1].id)
 
 
 def _alert(tenant: Tenant, messenger: Messenger, day: Period, counts: list[DayCount]) -> str:

@@ -4,6 +4,8 @@ adds to that.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from analytics.ml_training.learning.features import Encoding, features
@@ -11,16 +13,17 @@ from analytics.ml_training.learning.journeys import Floats, Journeys
 from analytics.ml_training.learning.markov import normalised
 
 
-class ConversionModel:
-    """A model over the features of journeys. ``told`` is the probability that each row of features converts."""
+class ConversionModel(ABC):
+    """A model over the features of journeys."""
 
     __slots__ = ()
 
     names: tuple[str, ...]
     encoding: Encoding
 
+    @abstractmethod
     def told(self, rows: Floats) -> Floats:
-        raise NotImplementedError
+        """The probability that each row of features converts."""
 
     def predict(self, journeys: Journeys) -> Floats:
         """How likely each journey converts."""

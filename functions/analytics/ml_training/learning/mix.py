@@ -183,7 +183,6 @@ def _shapes(spend: Floats) -> list[Shape]:
 def _choose(plain: Floats, revenue: Floats, used: Mapping[str, Floats]) -> dict[str, Shape]:
     """One channel's shape after the other, in rounds, by the last fifth's squared error; of equal ones the first."""
     split = _learnt(len(revenue))
-
     shapes = {name: next(iter(_shapes(column))) for name, column in used.items()}
     for _ in range(ROUNDS):
         before = dict(shapes)
