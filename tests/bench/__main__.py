@@ -117,7 +117,8 @@ def offline(server: PostgresServer, wanted: set[str]) -> dict[str, Any]:
 
     def of_full_load() -> dict[str, Any]:
         urls = fresh(server, "full_load")
-        return full_load.measure(House(urls, local_settings(urls), add_tenant(urls, "acme")))
+        tenants = [add_tenant(urls, slug) for slug in ("acme", "bolt", "cosy", "dune", "echo")]
+        return full_load.measure([House(urls, local_settings(urls), tenant) for tenant in tenants])
 
     return (
         section("kernel", wanted, of_kernel)

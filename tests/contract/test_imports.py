@@ -37,7 +37,7 @@ FOR_DOMAINS = (
     *PURE,
     *(
         f"tradewind.{name}"
-        for name in ("tasks", "tenancy", "contracts", "clock", "loglines", "parquet", "rendering", "sql")
+        for name in ("tasks", "tenancy", "contracts", "clock", "loglines", "columnar", "rendering", "sql")
     ),
 )
 RUNTIME_ONLY = ("tradewind.tasks.runtime", "tradewind.tasks.scope", "tradewind.tasks.worker")
@@ -117,7 +117,7 @@ def test_every_module_of_the_product_is_looked_at() -> None:
                 "infra.local",
             ),
         ),
-        ("duckdb", ("tradewind.parquet",)),
+        ("duckdb", ("tradewind.columnar",)),
         ("asyncssh", ("tradewind.integrations.sftp",)),
         ("requests", ()),
         ("urllib3", ()),

@@ -247,7 +247,7 @@ def test_refuses_a_layer_that_is_not_there(stage: str, fixture_registry: Registr
     registry = Registry()
     registry.add(replace(fixture_registry.get("bazaar-digest"), layers=("astrology",)))
     with pytest.raises(
-        ValueError, match="no layer 'astrology'; known: charts, dependencies, exports, statistics"
+        ValueError, match="no layer 'astrology'; known: charts, columnar, dependencies, sftp, statistics"
     ):
         build(new_app(), stage_settings(stage, LOCAL_CLOUD), registry, FIXTURE)
 

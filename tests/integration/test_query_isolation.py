@@ -269,7 +269,8 @@ def answer(world: World, tenant_id: UUID, query: str) -> list[dict[str, Any]] | 
     """What a query gives a tenant; a refusal by its name. Nothing is kept."""
     with world.bound(tenant_id) as app:
         if "bulk_lines" in query and "CREATE" not in query:
-            app.execute(STAGE["stage_lines"].encode())
+            staged = "stage_customers" if "INTO customer" in query else "stage_products"
+            app.execute(STAGE[staged].encode())
         if "attribution_chunk" in query and "CREATE" not in query:
             app.execute(CHUNK["begin_chunk"].encode())
         if "attribution_staged" in query and "CREATE" not in query:

@@ -23,11 +23,11 @@ from analytics.attribution_exports.model import (
 )
 from analytics.attribution_exports.repository import Archived, Exports, Extracts, FileRun
 from tradewind.clock import Clock
+from tradewind.columnar import write_parquet
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.errors import ErrorKind, TerminalError, TradewindError, kind_of
 from tradewind.exporting import Couriers, FileToBring, sha256_of
 from tradewind.loglines import count_line
-from tradewind.parquet import write_parquet
 from tradewind.ports import PayloadStore
 from tradewind.tasks.run import Run
 from tradewind.tenancy.database import TenantDb

@@ -115,7 +115,7 @@ def attribution_export_scheduler(
     memory=1024,
     storage=4096,
     entity="name",
-    layers=("exports",),
+    layers=("columnar", "sftp"),
 )
 def attribution_export(
     payload: ExportToMake,

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from commerce.bulk_load.lines import mend
-from commerce.bulk_load.model import RANGE_BYTES, Loaded, cut, is_denied, is_usable, next_look
-from commerce.bulk_load.repository import BulkOperations, Loads
+from commerce.bulk_load.model import RANGE_BYTES, Loaded, Written, cut, is_denied, is_usable, next_look
+from commerce.bulk_load.repository import About, BulkOperations, Loads, Reader
 from commerce.product_sync.repository import Seen
 from tradewind.catalogue import BulkKind, BulkStatus, Catalogue
 from tradewind.clock import Clock, parse_instant
+from tradewind.columnar import JsonLines, UnreadableLinesError
 from tradewind.contracts.catalogue import ProductDeleted
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError, RetryableError, TerminalError
 from tradewind.loglines import count_line
@@ -28,9 +30,8 @@ from tradewind.tasks.run import Continuation, Run
 from tradewind.tenancy.database import QueryError, TenantDb, Transaction
 
 ENOUGH = timedelta(seconds=20)
-SIDES = ("parents", "children")
-ABREAST = 3
-"""Parts that are loaded side by side: as many connections for as long."""
+ABREAST, STEP = 3, 12
+"""Parts that are loaded side by side, as many connections for as long, and between two checkpoints."""
 Progress = dict[str, Any]
 
 
@@ -46,8 +47,8 @@ class Tools:
     kind: BulkKind
     tenant_id: str
 
-    def key(self, side: str, part: int) -> str:
-        return f"tenants/{self.tenant_id}/bulk/{self.run.id}/{side}-{part:06d}.jsonl"
+    def key(self, part: int) -> str:
+        return f"tenants/{self.tenant_id}/bulk/{self.run.id}/{part:06d}.jsonl"
 
 
 def load_everything(tools: Tools) -> Loaded | Continuation:
@@ -93,14 +94,21 @@ def _wait(tools: Tools, progress: Progress) -> Continuation | None:
         return None
     progress |= {
         "phase": "copy" if operation.url else "end",
+        "all_new": _has_none(tools),
         "complete": operation.status is BulkStatus.COMPLETED,
         "offset": 0,
-        "parts": dict.fromkeys(SIDES, 0),
-        "loaded": dict.fromkeys(SIDES, 0),
-        "written": dict.fromkeys(SIDES, 0),
+        "parts": 0,
+        "loaded": 0,
+        "parents": 0,
+        "children": 0,
         "refused": 0,
     }
     return None
+
+
+def _has_none(tools: Tools) -> bool:
+    with tools.db.begin() as tx:
+        return not Loads(tx).has(tools.kind)
 
 
 def _give_up(tools: Tools, status: BulkStatus | None, *, denied: bool) -> None:
@@ -114,82 +122,87 @@ def _give_up(tools: Tools, status: BulkStatus | None, *, denied: bool) -> None:
 
 
 def _copy(tools: Tools, progress: Progress) -> None:
-    """Copy a range of the result, parents and children apart: a child may come long before its parent."""
+    """Copy a range of the result, cut after its last whole line."""
     operation = tools.catalogue.find_bulk(progress["operation_id"])
     if operation is None or operation.url is None:
         raise RetryableError("the bulk operation's result is gone")
     content = tools.catalogue.read_bulk_result(operation.url, progress["offset"], RANGE_BYTES)
     last = len(content) < RANGE_BYTES
     lines = cut(content, last=last)
-    if not lines.length and content:
+    if content and not lines:
         raise InvalidPayloadError(
             "bulk operation", f"a line of its result is longer than {RANGE_BYTES} bytes"
         )
-    for side, part in (("parents", lines.parents), ("children", lines.children)):
-        if part:
-            tools.payloads.put(tools.key(side, progress["parts"][side]), part)
-            progress["parts"][side] += 1
-    progress["offset"] += lines.length
+    if lines:
+        tools.payloads.put(tools.key(progress["parts"]), lines)
+        progress["parts"] += 1
+    progress["offset"] += len(lines)
     if last:
         progress["phase"] = "load"
 
 
 def _load(tools: Tools, progress: Progress) -> None:
-    """Load the next parts side by side, parents before children. Each has a connection and a transaction of its own: a
-    row costs Postgres far more than it costs the function, and Postgres works for as many as ask.
+    """Load the next parts side by side, each with a connection and a transaction of its own: a row costs Postgres far
+    more than it costs the function, and Postgres works for as many as ask. No row waits for another: a child may come
+    long before its parent.
     """
-    side = next((each for each in SIDES if progress["loaded"][each] < progress["parts"][each]), None)
-    if side is None:
+    first = progress["loaded"]
+    if first == progress["parts"]:
         progress["phase"] = "end"
         return
-    first = progress["loaded"][side]
-    parts = range(first, min(first + ABREAST, progress["parts"][side]))
+    parts = range(first, min(first + STEP, progress["parts"]))
     begun, factor = parse_instant(progress["begun_at"]), 10 ** minor_digits(progress["currency"])
+    with JsonLines() as lines, ThreadPoolExecutor(ABREAST) as pool:
 
-    def load(part: int) -> tuple[int, int]:
-        with tools.db.aside() as db:
-            return _load_part(replace(tools, db=db), side, part, begun, factor)
+        def load(part: int) -> tuple[Written, int]:
+            about = About(tools.run.id, part, begun, factor, progress["all_new"])
+            with tools.db.aside() as db:
+                return _load_part(replace(tools, db=db), lines.as_csv, about)
 
-    with ThreadPoolExecutor(len(parts)) as pool:
         for written, refused in pool.map(load, parts):
-            progress["written"][side] += written
+            progress["parents"] += written.parents
+            progress["children"] += written.children
             progress["refused"] += refused
-    progress["loaded"][side] = parts.stop
+    progress["loaded"] = parts.stop
 
 
-def _load_part(tools: Tools, side: str, part: int, read_at: datetime, factor: int) -> tuple[int, int]:
-    """Write a part; how many rows were newer, and how many lines were not usable."""
+def _load_part(tools: Tools, read: Reader, about: About) -> tuple[Written, int]:
+    """Write a part; how many rows were newer, and how many lines were not usable.
 
-    def write(lines: bytes) -> int:
+    Where all should be new and something is here by now, it is written again as if nothing were known.
+    """
+
+    def write(lines: bytes, about: About) -> Written:
         with tools.db.begin() as tx:
-            return _LOADERS[tools.kind, side](Loads(tx))(lines, tools.run.id, part, read_at, factor)
+            return _LOADERS[tools.kind](Loads(tx))(lines, read, about)
 
-    lines = tools.payloads.get(tools.key(side, part))
-    try:
-        return write(lines), 0
-    except QueryError:
-        usable, refused = mend(lines)
-        return (write(usable) if usable else 0), refused
+    lines = tools.payloads.get(tools.key(about.part))
+    upsert = replace(about, all_new=False)
+    for attempt in (about, upsert) if about.all_new else (upsert,):
+        with suppress(QueryError, UnreadableLinesError):
+            return write(lines, attempt), 0
+    usable, refused = mend(lines)
+    return (write(usable, upsert) if usable else Written()), refused
 
 
 def _end(tools: Tools, progress: Progress) -> Loaded:
-    """Archive what Shopify has no more, which only a complete load can know, and clean up."""
+    """Archive what Shopify has no more, which only a complete load can know, and clean up. Where nothing was here
+    before, nothing is gone.
+    """
     read_at = parse_instant(progress["begun_at"])
     complete = progress["complete"] and not progress["refused"]
     gone: Sequence[int] = ()
     with tools.db.begin() as tx:
-        if complete:
+        if complete and not progress["all_new"]:
             gone = _ARCHIVERS[tools.kind](tools, tx, read_at)
         Seen(tx).forget(tools.run.id)
         BulkOperations(tx).close(progress["operation_id"])
-    for side in SIDES:
-        for part in range(progress["parts"][side]):
-            tools.payloads.delete(tools.key(side, part))
+    for part in range(progress["parts"]):
+        tools.payloads.delete(tools.key(part))
     if not complete:
         count_line("FullLoadIncomplete", kind=tools.kind)
-    written = progress["written"]
     return Loaded(
-        tools.kind, written["parents"], written["children"], progress["refused"], len(gone), complete
+        tools.kind, progress["parents"], progress["children"], progress["refused"], len(gone), complete
     )
 
 
@@ -218,11 +231,9 @@ _PHASES: Mapping[str, Callable[[Tools, Progress], Loaded | Continuation | None]]
     "load": _load,
     "end": _end,
 }
-_LOADERS: Mapping[tuple[BulkKind, str], Callable[[Loads], Callable[..., int]]] = {
-    (BulkKind.PRODUCTS, "parents"): lambda loads: loads.load_products,
-    (BulkKind.PRODUCTS, "children"): lambda loads: loads.load_variants,
-    (BulkKind.CUSTOMERS, "parents"): lambda loads: loads.load_customers,
-    (BulkKind.CUSTOMERS, "children"): lambda loads: loads.load_addresses,
+_LOADERS: Mapping[BulkKind, Callable[[Loads], Callable[[bytes, Reader, About], Written]]] = {
+    BulkKind.PRODUCTS: lambda loads: loads.load_products,
+    BulkKind.CUSTOMERS: lambda loads: loads.load_customers,
 }
 _ARCHIVERS: Mapping[BulkKind, Callable[[Tools, Transaction, datetime], Sequence[int]]] = {
     BulkKind.PRODUCTS: _archive_products,

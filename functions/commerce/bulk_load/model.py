@@ -1,4 +1,4 @@
-"""A full load's own rules, pure: when to look again, where a range of the result is cut, what of it is a child."""
+"""A full load's own rules, pure: when to look again, where a range of the result is cut."""
 
 from __future__ import annotations
 
@@ -13,21 +13,11 @@ _NEVER_AGAIN = "ACCESS_DENIED"
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """Whole lines of a range, those with a parent apart, and how many bytes they are."""
-
-    parents: bytes
-    children: bytes
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one part has written: parents and children that were newer, and lines that were not usable."""
+class Written:
+    """How many parents and children were newer than what was there."""
 
     parents: int = 0
     children: int = 0
-    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +37,9 @@ def next_look(looks: int) -> timedelta:
     return min(FIRST_LOOK * (1 << min(looks, 10)), LONGEST_LOOK)
 
 
-def cut(content: bytes, *, last: bool) -> Range:
-    """The whole lines of a range, split into parents and children. A range without an end of line is none, unless it is
-    the ``last``.
-
-    A child names its parent; inside of a text the same words stand behind a backslash.
-    """
-    end = len(content) if last else content.rfind(b"\n") + 1
-    parents: list[bytes] = []
-    children: list[bytes] = []
-    for line in content[:end].splitlines():
-        if line:
-            (children if b'"__parentId":"gid:' in line else parents).append(line)
-    return Range(_joined(parents), _joined(children), end)
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    return b"\n".join(lines) + b"\n" if lines else b""
+def cut(content: bytes, *, last: bool) -> bytes:
+    """The whole lines of a range. A range without an end of line has none, unless it is the ``last``."""
+    return content if last else content[: content.rfind(b"\n") + 1]
 
 
 def is_usable(operation: BulkOperation) -> bool:

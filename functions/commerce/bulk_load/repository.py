@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from commerce.bulk_load.model import Written
 from tradewind.catalogue import BulkKind
 from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
 
 QUERIES = load_queries(__file__)
+INSERTS = {
+    name: query.partition("ON CONFLICT")[0] for name, query in QUERIES.items() if name.startswith("load_")
+}
+"""The same statements where nothing can conflict: they fail where something does."""
+Reader = Callable[[bytes, Sequence[str]], bytes]
+"""JSON lines and the fields that they are asked for -> CSV. Raises UnreadableLinesError."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which part of which load. ``read_at`` is when the load began, ``factor`` how many cents a unit of the currency
+    has, and ``all_new`` that none of its rows is here already.
+    """
+
+    run_id: UUID
+    part: int
+    read_at: datetime
+    factor: int
+    all_new: bool
 
 
 class BulkOperations:
@@ -28,31 +49,27 @@ class BulkOperations:
 
 
 class Loads:
-    """Parts of a full load. ``read_at`` is when it began; ``factor`` how many cents a unit of the currency has."""
+    """Parts of a full load."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def load_products(self, lines: bytes, run_id: UUID, part: int, read_at: datetime, factor: int) -> int:
-        """Write products; how many were newer."""
-        about = self._stage(lines, run_id, part, read_at, factor)
-        return self._tx.execute(QUERIES["load_products"], about)
+    def has(self, kind: BulkKind) -> bool:
+        """Whether the shop has any row that a load of this kind writes."""
+        found = self._tx.fetch_one(QUERIES[f"has_{kind}"])
+        return found is not None and found["found"]
 
-    def load_variants(self, lines: bytes, run_id: UUID, part: int, read_at: datetime, factor: int) -> int:
-        """Write variants and images; how many were newer."""
-        about = self._stage(lines, run_id, part, read_at, factor)
-        written = self._tx.execute(QUERIES["load_variants"], about)
-        return written + self._tx.execute(QUERIES["load_images"], about)
+    def load_products(self, lines: bytes, read: Reader, about: About) -> Written:
+        """Write products, variants and images; how many were newer. Raises QueryError, also for a row that is here
+        though all were new.
+        """
+        write = self._stage("stage_products", lines, read, about)
+        return Written(write("load_products"), write("load_variants") + write("load_images"))
 
-    def load_customers(self, lines: bytes, run_id: UUID, part: int, read_at: datetime, factor: int) -> int:
-        """Write customers; how many were newer."""
-        about = self._stage(lines, run_id, part, read_at, factor)
-        return self._tx.execute(QUERIES["load_customers"], about)
-
-    def load_addresses(self, lines: bytes, run_id: UUID, part: int, read_at: datetime, factor: int) -> int:
-        """Write addresses; how many have changed."""
-        about = self._stage(lines, run_id, part, read_at, factor)
-        return self._tx.execute(QUERIES["load_addresses"], about)
+    def load_customers(self, lines: bytes, read: Reader, about: About) -> Written:
+        """Write customers, how many were newer, and addresses, how many have changed. Raises like load_products."""
+        write = self._stage("stage_customers", lines, read, about)
+        return Written(write("load_customers"), write("load_addresses"))
 
     def archive_products(self, run_id: UUID, read_at: datetime) -> list[int]:
         """Archive what a complete load has not met; the products."""
@@ -69,10 +86,12 @@ class Loads:
         self._tx.execute(QUERIES["delete_addresses"], about)
         return gone
 
-    def _stage(
-        self, lines: bytes, run_id: UUID, part: int, read_at: datetime, factor: int
-    ) -> Mapping[str, object]:
-        self._tx.execute(QUERIES["stage_lines"])
-        self._tx.copy_text(QUERIES["copy_lines"], [lines])
-        self._tx.execute(QUERIES["note_seen"], {"run_id": run_id, "part": part})
-        return {"read_at": read_at, "factor": factor}
+    def _stage(self, table: str, lines: bytes, read: Reader, about: About) -> Callable[[str], int]:
+        self._tx.execute(QUERIES[table])
+        fields = [row["field"] for row in self._tx.fetch_all(QUERIES["staged_fields"])]
+        self._tx.copy_text(QUERIES["copy_lines"], [read(lines, fields)])
+        named = {"read_at": about.read_at, "factor": about.factor}
+        if about.all_new:
+            return lambda name: self._tx.execute(INSERTS[name], named)
+        self._tx.execute(QUERIES["note_seen"], {"run_id": about.run_id, "part": about.part})
+        return lambda name: self._tx.execute(QUERIES[name], named)

@@ -63,6 +63,7 @@ def customer_sync(
     cap=1,
     concurrency=10,
     memory=512,
+    layers=("columnar",),
     backfill=True,
 )
 def customer_batch_sync(

@@ -37,9 +37,9 @@ SELECT
     r.barcode, r.options, r.shopify_inventory_item_id, r.inventory_quantity, r.sells_without_stock, r.taxable,
     r.shopify_updated_at
 FROM jsonb_populate_recordset(NULL::variants, %(variants)s) r
-ORDER BY r.shopify_variant_id
-ON CONFLICT (tenant_id, shopify_variant_id) DO UPDATE SET
-    shopify_product_id = excluded.shopify_product_id, title = excluded.title, position = excluded.position,
+ORDER BY r.shopify_product_id, r.shopify_variant_id
+ON CONFLICT (tenant_id, shopify_product_id, shopify_variant_id) DO UPDATE SET
+    title = excluded.title, position = excluded.position,
     price_cents = excluded.price_cents, compare_at_price_cents = excluded.compare_at_price_cents, sku = excluded.sku,
     barcode = excluded.barcode, options = excluded.options,
     shopify_inventory_item_id = excluded.shopify_inventory_item_id, inventory_quantity = excluded.inventory_quantity,

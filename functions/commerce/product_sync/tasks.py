@@ -82,6 +82,7 @@ def product_sync(
     cap=1,
     concurrency=10,
     memory=512,
+    layers=("columnar",),
     backfill=True,
     starts=("commerce-product-sync",),
 )

@@ -1,4 +1,4 @@
-"""Files to a server of the tenant's own by SFTP. asyncssh comes with ``layers=("exports",)``.
+"""Files to a server of the tenant's own by SFTP. asyncssh comes with ``layers=("sftp",)``.
 
 A file is written beside its place, under a name that its content alone has, and renamed when it is whole: an attempt
 that breaks off is gone on with where it stopped, and no reader ever sees half a file or two.
