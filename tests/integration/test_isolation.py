@@ -41,7 +41,10 @@ DIRECTORY = {"pauses", "tenants", "shopify_app_installations", "credentials", "a
 """What the owner's look-up functions read; of the outbox only how many tenants have messages in a queue."""
 ONE_TENANT_AT_A_TIME = {"credentials", "api_keys"}
 """What the platform's own functions see of the tenant that they are bound to."""
-IN_BULK = {"attribution_touchpoints", "attribution_conversions", "attribution_credits"}
+IN_BULK = {
+    *("attribution_touchpoints", "attribution_conversions", "attribution_credits"),
+    *("products", "variants", "product_images", "customers", "customer_addresses"),
+}
 """Where the bound tenant is asked for once a statement, not once a row."""
 WITHOUT_TENANT = {"operator_audit", "queue_room", "personal_data"}
 
