@@ -1,11 +1,13 @@
-"""Attribution at scale: a full recalculation beside plain SQL in the same Postgres, and beside pandas and DuckDB over
-rows that they hold already; and how many touches a second ``POST /collect`` keeps.
+"""Attribution at scale: a full recalculation beside plain SQL in the same Postgres, and beside pandas that copies rows
+out and its results in; its arithmetic beside pandas and DuckDB over rows that they hold already; and how many touches a
+second ``POST /collect`` keeps.
 
 Five models, one window of 30 days. Everything that is compared divides the same whole numbers: its cents must be equal.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -22,6 +24,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
+from analytics.attribution import recalculating
 from analytics.attribution.recalculating import CHUNK, Progress, Range, recalculate
 from analytics.attribution.repository import Conversions
 from infra.local import valkey_server
@@ -47,6 +50,7 @@ SETTINGS = {
         "enabled_models": ["first_touch", "last_touch", "linear", "time_decay", "position_based"],
     }
 }
+COLUMNS = ["place", "revenue", "age", "instant"]
 SQL = Path(__file__).with_name("attribution.sql").read_text(encoding="utf-8").split("-- next --")
 
 
@@ -80,10 +84,10 @@ def _as_tenant(house: House) -> Iterator[psycopg.Connection[Any]]:
 
 def _recalculation(house: House) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    copies = {"out": 0.0, "in": 0.0}
-    seconds["ours_first"] = _timed(lambda: _recalculate(house, copies))
+    spent = dict.fromkeys(("out", "computing", "in"), 0.0)
+    seconds["ours_first"] = _timed(lambda: _recalculate(house, spent))
     ours = _totals(house)
-    seconds["ours_again"] = _timed(lambda: _recalculate(house, {"out": 0.0, "in": 0.0}))
+    seconds["ours_again"] = _timed(lambda: _recalculate(house, dict(spent)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     _empty(house)
 
@@ -92,6 +96,9 @@ def _recalculation(house: House) -> dict[str, Any]:
             connection.execute(SQL[3].encode())
 
     seconds["plain_sql"] = _timed(plain)
+    assert _totals(house) == ours
+    _empty(house)
+    seconds["pandas_with_copies"] = _timed(lambda: _whole_by_pandas(house))
     assert _totals(house) == ours
     frame = _frame(house)
     found: dict[str, Any] = {}
@@ -110,9 +117,10 @@ def _recalculation(house: House) -> dict[str, Any]:
         "models": 5,
         "chunk": CHUNK,
         "seconds": {name: digits(value) for name, value in seconds.items()},
-        "copy_out_seconds": digits(copies["out"]),
-        "copy_in_and_write_seconds": digits(copies["in"]),
-        "duckdb_and_two_copies_seconds": digits(seconds["duckdb"] + copies["out"] + copies["in"]),
+        "copy_out_seconds": digits(spent["out"]),
+        "computing_seconds": digits(spent["computing"]),
+        "copy_in_and_write_seconds": digits(spent["in"]),
+        "duckdb_and_two_copies_seconds": digits(seconds["duckdb"] + spent["out"] + spent["in"]),
         "conversions_per_second": digits(CONVERSIONS / seconds["ours_first"]),
         "peak_memory_mb": digits(peak),
     }
@@ -124,23 +132,27 @@ def _timed(act: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def _recalculate(house: House, copies: dict[str, float]) -> None:
-    """The task's own loop; how long its reading and its writing take is noted. One goes on beside the other."""
+def _recalculate(house: House, spent: dict[str, float]) -> None:
+    """The task's own loop; how long its reading, computing and writing take is noted. They go on beside each other."""
     session = Session(house.connections)
-    names = {"take_chunk": "out", "pack_touches": "out", "write_credits": "in"}
-    taken = {name: getattr(Conversions, name) for name in names}
+    noted: list[tuple[Any, str, str]] = [
+        *((Conversions, name, "out") for name in ("take_chunk", "pack_touches", "pack_standing")),
+        *((recalculating, name, "computing") for name in ("select_journeys", "credit_chunk", "compare")),
+        (Conversions, "write_credits", "in"),
+    ]
+    taken = [getattr(owner, name) for owner, name, _ in noted]
 
-    def noting(name: str, side: str) -> Callable[..., Any]:
-        def noted(*given: Any) -> Any:
+    def noting(act: Callable[..., Any], side: str) -> Callable[..., Any]:
+        def noted_call(*given: Any, **named: Any) -> Any:
             begun = time.perf_counter()
-            answer = taken[name](*given)
-            copies[side] += time.perf_counter() - begun
+            answer = act(*given, **named)
+            spent[side] += time.perf_counter() - begun
             return answer
 
-        return noted
+        return noted_call
 
-    for name, side in names.items():
-        setattr(Conversions, name, noting(name, side))
+    for (owner, name, side), act in zip(noted, taken, strict=True):
+        setattr(owner, name, noting(act, side))
     done = [Progress()]
     try:
         for step in recalculate(
@@ -149,8 +161,8 @@ def _recalculate(house: House, copies: dict[str, float]) -> None:
             session.settle()
             done.append(step)
     finally:
-        for name, method in taken.items():
-            setattr(Conversions, name, method)
+        for (owner, name, _), act in zip(noted, taken, strict=True):
+            setattr(owner, name, act)
         session.close()
     assert done[-1].conversions == CONVERSIONS
 
@@ -170,17 +182,39 @@ def _totals(house: House) -> dict[str, Any]:
 def _frame(house: House) -> pd.DataFrame:
     with _as_tenant(house) as connection:
         rows = connection.execute(SQL[7].encode()).fetchall()
-    return pd.DataFrame(rows, columns=["place", "revenue", "age", "instant"])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "touch", "channel"])[COLUMNS]
 
 
 def _by_pandas(frame: pd.DataFrame) -> dict[str, Any]:
     """Every model's cents, with group-by's own vectorised operations."""
     ordered = frame.sort_values(["place", "instant"], kind="stable", ignore_index=True)
-    groups = ordered.groupby("place", sort=False)
-    place, number = groups.cumcount(), groups["place"].transform("size")
+    place, number = _places(ordered.groupby("place", sort=False))
     revenue = ordered["revenue"]
+    found = {
+        "first_touch": revenue.where(place == 0, 0),
+        "last_touch": revenue.where(place == number - 1, 0),
+    }
+    for model, weight in _weights(ordered).items():
+        whole = weight.groupby(ordered["place"], sort=False).transform("sum")
+        product = revenue * weight
+        cents = product // whole
+        left = revenue - cents.groupby(ordered["place"], sort=False).transform("sum")
+        rank = (-(product % whole)).groupby(ordered["place"], sort=False).rank(method="first")
+        found[model] = cents + (rank <= left)
+    return found
+
+
+def _places(groups: Any) -> tuple[pd.Series, pd.Series]:
+    """Each touch's place in its journey, and how many the journey has."""
+    return groups.cumcount(), groups["place"].transform("size")
+
+
+def _weights(ordered: pd.DataFrame) -> dict[str, Any]:
+    """The weights of the models that weigh."""
+    groups = ordered.groupby("place", sort=False)
+    place, number = _places(groups)
     latest = groups["age"].transform("min")
-    weights = {
+    return {
         "linear": pd.Series(1, index=ordered.index),
         "time_decay": (np.exp2(-(ordered["age"] - latest) / 604_800_000_000) * 1e9 + 0.5).astype("int64"),
         "position_based": pd.Series(
@@ -189,17 +223,42 @@ def _by_pandas(frame: pd.DataFrame) -> dict[str, Any]:
             index=ordered.index,
         ),
     }  # fmt: skip
+
+
+def _whole_by_pandas(house: House) -> None:
+    """The same from Postgres to Postgres as one would with pandas: rows copied out as CSV, a row a touch copied in,
+    and the conversions' rows put together there.
+    """
+    with _as_tenant(house) as connection:
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY ({SQL[7]}) TO STDOUT (FORMAT csv)".encode()) as out,
+        ):
+            rows = io.BytesIO(b"".join(bytes(piece) for piece in out))
+        frame = pd.read_csv(rows, names=[*COLUMNS, "touch", "channel"])
+        ordered = frame.sort_values(["place", "instant", "touch"], kind="stable", ignore_index=True)
+        shares = {f"share_{model}": value for model, value in _shares(ordered).items()}
+        flat = pd.DataFrame(
+            {"place": ordered["place"], "instant": ordered["instant"], "touch": ordered["touch"]}
+            | {"channel": ordered["channel"], **shares, **_by_pandas(ordered)}
+        )
+        connection.execute(SQL[8].encode())
+        with connection.cursor() as cursor, cursor.copy(b"COPY flat FROM STDIN (FORMAT csv)") as copy:
+            copy.write(flat.to_csv(header=False, index=False))
+        connection.execute(SQL[9].encode())
+
+
+def _shares(ordered: pd.DataFrame) -> dict[str, Any]:
+    """Every model's shares in thousand millionths, half up."""
+    groups = ordered.groupby("place", sort=False)
+    place, number, weights = *_places(groups), _weights(ordered)
     found = {
-        "first_touch": revenue.where(place == 0, 0),
-        "last_touch": revenue.where(place == number - 1, 0),
+        "first_touch": pd.Series(np.where(place == 0, 10**9, 0)),
+        "last_touch": pd.Series(np.where(place == number - 1, 10**9, 0)),
     }
     for model, weight in weights.items():
         whole = weight.groupby(ordered["place"], sort=False).transform("sum")
-        product = revenue * weight
-        cents = product // whole
-        left = revenue - cents.groupby(ordered["place"], sort=False).transform("sum")
-        rank = (-(product % whole)).groupby(ordered["place"], sort=False).rank(method="first")
-        found[model] = cents + (rank <= left)
+        found[model] = (2 * weight * 10**9 + whole) // (2 * whole)
     return found
 
 

@@ -87,6 +87,18 @@ SELECT count(*)::bigint AS rows, min(by_model.cents)::bigint AS least, max(by_mo
 FROM (SELECT model, sum(revenue_cents) AS cents FROM attribution_results GROUP BY 1) by_model
 -- next --
 SELECT c.shopify_order_id, c.revenue_cents, (extract(epoch FROM c.converted_at - t.occurred_at) * 1e6)::bigint,
-       (extract(epoch FROM t.occurred_at) * 1e6)::bigint
+       (extract(epoch FROM t.occurred_at) * 1e6)::bigint, t.touchpoint_id,
+       array_position(ARRAY['direct', 'organic', 'paid', 'social', 'email', 'affiliate', 'creator', 'referral'], t.channel)
 FROM attribution_conversions c JOIN attribution_touchpoints t ON t.visitor_id = c.visitor_id
     AND t.occurred_at BETWEEN c.converted_at - interval '30 days' AND c.converted_at
+-- next --
+CREATE TEMPORARY TABLE flat (o bigint, at bigint, id uuid, channel smallint, s1 integer, s2 integer, s3 integer, s4 integer,
+                             s5 integer, c1 bigint, c2 bigint, c3 bigint, c4 bigint, c5 bigint) ON COMMIT DROP
+-- next --
+INSERT INTO attribution_credits (shopify_order_id, window_days, touchpoint_ids, channels, credits, cents)
+SELECT o, 30, array_agg(id ORDER BY at, id), array_agg(channel ORDER BY at, id),
+       ARRAY[array_agg(s1 ORDER BY at, id), array_agg(s2 ORDER BY at, id), array_agg(s3 ORDER BY at, id),
+             array_agg(s4 ORDER BY at, id), array_agg(s5 ORDER BY at, id), array_agg(NULL::integer), array_agg(NULL::integer)],
+       ARRAY[array_agg(c1 ORDER BY at, id), array_agg(c2 ORDER BY at, id), array_agg(c3 ORDER BY at, id),
+             array_agg(c4 ORDER BY at, id), array_agg(c5 ORDER BY at, id), array_agg(NULL::bigint), array_agg(NULL::bigint)]
+FROM flat GROUP BY o

@@ -181,6 +181,27 @@ def test_what_somebody_else_has_computed_meanwhile_is_left(shop: House) -> None:
     assert changed == 1 + len(shop.query(CREDITS))
 
 
+def test_credits_that_came_since_none_stood_are_written_over(shop: House) -> None:
+    stood = shop.query(CREDITS)
+    shop.write("DELETE FROM attribution_credits")
+    session = Session(shop.connections)
+    db = TenantDb(session, shop.tenant_id)
+    fetched = fetch_chunk(db, {}, NOON - timedelta(days=90), NOON + timedelta(days=90))
+    session.settle()
+    one = stood[0]
+    shop.write(
+        "INSERT INTO attribution_credits (shopify_order_id, window_days, touchpoint_ids, channels, credits, cents)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        *(one["shopify_order_id"], one["window_days"], one["touchpoint_ids"], one["channels"]),
+        *(one["credits"], [[1 if cents else cents for cents in model] for model in one["cents"]]),
+    )
+    _, changed = write_chunk(db, fetched)
+    session.settle()
+    session.close()
+    assert changed == len(stood)
+    assert shop.query(CREDITS) == stood
+
+
 def test_credits_go_with_their_conversion_and_with_their_order(shop: House) -> None:
     """No foreign key does it."""
     stood = {row["shopify_order_id"] for row in shop.query(CREDITS)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -27,7 +28,7 @@ from analytics.attribution.statistics.comparing import (
     standing_part,
 )
 from tradewind.contracts.attribution import AttributionSettings
-from tradewind.tenancy.database import TenantDb
+from tradewind.tenancy.database import QueryError, TenantDb
 
 CHUNK = 200_000
 """Conversions that are read at a time: the fewer the chunks, the fewer the times that the touches of a month are passed
@@ -79,6 +80,18 @@ class Fetched:
     standing: NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is written in one transaction: conversions, what differs, how many touches each has now, and whether none of
+    their credits stood.
+    """
+
+    chunk: Chunk
+    changes: Changes
+    touches: NDArray[np.int64]
+    all_new: bool
+
+
 def recalculate(db: TenantDb, asked: Range, progress: Progress) -> Iterator[Progress]:
     """Compute a range's conversions anew, from where it had come to; how far that is, after each chunk."""
     with db.begin() as tx:
@@ -117,36 +130,47 @@ def write_chunk(db: TenantDb, fetched: Fetched) -> tuple[int, int]:
         end = min(begin + WRITTEN_AT_ONCE, len(fetched.chunk))
         chunk, journeys = fetched.chunk.part(begin, end), fetched.journeys.part(begin, end)
         credited = credit_chunk(chunk, journeys, fetched.numbers)
-        changes = compare(chunk, journeys, credited, standing_part(fetched.standing, begin, end))
-        unlocked, rows = _write_part(db, chunk, changes, journeys.counts)
+        standing = standing_part(fetched.standing, begin, end)
+        part = Part(chunk, compare(chunk, journeys, credited, standing), journeys.counts, not len(standing))
+        unlocked, rows = _write_part(db, part)
         computed, changed = computed + len(chunk) - unlocked, changed + rows
     return computed, changed
 
 
-def _write_part(db: TenantDb, chunk: Chunk, changes: Changes, touches: NDArray[np.int64]) -> tuple[int, int]:
-    """Write what differs; how many orders somebody else had computed, and how many rows changed."""
-    places = changes.places
-    if not len(places):
+def _write_part(db: TenantDb, part: Part) -> tuple[int, int]:
+    """Write what differs; how many orders somebody else had computed, and how many rows changed.
+
+    Where all should be new and a row stands by now, it is written again as if nothing were known.
+    """
+    if not len(part.changes.places):
         return 0, 0
+    if part.all_new:
+        with suppress(QueryError):
+            return _write_once(db, part)
+    return _write_once(db, replace(part, all_new=False))
+
+
+def _write_once(db: TenantDb, part: Part) -> tuple[int, int]:
+    places = part.changes.places
     with db.begin() as tx:
         conversions = Conversions(tx)
-        order_ids, calculated = chunk.order_ids[places].tolist(), chunk.calculated[places].tolist()
-        locked = conversions.lock_computed(order_ids, calculated, *chunk.times)
+        order_ids, calculated = part.chunk.order_ids[places].tolist(), part.chunk.calculated[places].tolist()
+        locked = conversions.lock_computed(order_ids, calculated, *part.chunk.times)
         if len(locked) < len(places):
-            changes = changes.only(places_of(chunk, locked))
-        changed = _write(conversions, chunk, changes, touches)
+            part = replace(part, changes=part.changes.only(places_of(part.chunk, locked)))
+        changed = _write(conversions, part)
         if conversions.wants_credits():
             conversions.tell_of_credits(locked)
     return len(places) - len(locked), changed
 
 
-def _write(conversions: Conversions, chunk: Chunk, changes: Changes, touches: NDArray[np.int64]) -> int:
-    ids: Callable[[Any], list[int]] = lambda places: chunk.order_ids[places].tolist()  # noqa: E731 - a short name
-    changed = 0
+def _write(conversions: Conversions, part: Part) -> int:
+    ids: Callable[[Any], list[int]] = lambda places: part.chunk.order_ids[places].tolist()  # noqa: E731 - a short name
+    changes, changed = part.changes, 0
     if any(len(places) for places, _ in changes.rows):
-        changed += conversions.write_credits(changes.copy())
+        changed += conversions.write_credits(changes.copy(), all_new=part.all_new)
     if len(changes.gone_places):
         changed += conversions.drop_credits(ids(changes.gone_places), changes.gone_windows.tolist())
     if len(changes.counted):
-        changed += conversions.count_touches(ids(changes.counted), touches[changes.counted].tolist())
+        changed += conversions.count_touches(ids(changes.counted), part.touches[changes.counted].tolist())
     return changed

@@ -20,6 +20,8 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
+INSERT_CREDITS = QUERIES["write_credits"].partition("ON CONFLICT")[0]
+"""The same statement where no row stands, which costs Postgres less."""
 
 
 class Conversions:
@@ -104,11 +106,11 @@ class Conversions:
         locked = _packed(self._tx.fetch_one(QUERIES["lock_computed"], about))
         return [order_id for (order_id,) in struct.iter_unpack(">q", locked)]
 
-    def write_credits(self, credits_copy: Iterable[bytes]) -> int:
-        """Write credits as COPY has them; how many rows that are."""
+    def write_credits(self, credits_copy: Iterable[bytes], *, all_new: bool = False) -> int:
+        """Write credits as COPY has them; how many rows. Raises QueryError where one stands though all are new."""
         self._tx.execute(QUERIES["stage_credits"])
         self._tx.copy_text(QUERIES["copy_credits"], credits_copy)
-        return self._tx.execute(QUERIES["write_credits"])
+        return self._tx.execute(INSERT_CREDITS if all_new else QUERIES["write_credits"])
 
     def drop_credits(self, order_ids: Sequence[int], windows: Sequence[int]) -> int:
         about = {"gone_ids": _numbers(order_ids), "gone_windows": _numbers(windows)}
