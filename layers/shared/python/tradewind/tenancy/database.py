@@ -1,11 +1,13 @@
 """The only door to Postgres. ``TenantDb`` sees one tenant's rows; ``PlatformDb`` is another type, the platform's own.
 
 Connections live as long as the process and are lent to one message at a time. One that lay idle for longer than
-``MAX_IDLE`` was perhaps frozen with its Lambda: it is replaced before its first statement.
+``MAX_IDLE`` was perhaps frozen with its Lambda, and one on which Postgres has said something meanwhile was ended by it, as
+by a restart or a failover: both are replaced before their first statement.
 """
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,7 +95,7 @@ class Connections:
                 if not self._idle:
                     return None
                 last_used, connection = self._idle.pop()
-            if last_used >= oldest_usable and not connection.closed:
+            if last_used >= oldest_usable and not connection.closed and not _has_spoken(connection):
                 return connection
             connection.close()
 
@@ -131,6 +133,13 @@ class Connections:
         with self._lock:
             while self._idle:
                 self._idle.pop()[1].close()
+
+
+def _has_spoken(connection: psycopg.Connection[Row]) -> bool:
+    """Whether something has arrived unasked: its end, most likely. Costs no round trip."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _options(statement: timedelta, lock: timedelta) -> str:
