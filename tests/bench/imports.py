@@ -22,7 +22,8 @@ from typing import Any
 
 from tests.bench.figures import Spread, digits
 
-RUNS = 9
+RUNS = 5
+"""Of each function with and without its first call; once without compiled files, which is far slower."""
 BUDGET_MS = {"receiver": 200, "task": 300}
 AIM_MS = {"receiver": 100, "task": 150}
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
@@ -77,24 +78,24 @@ def measure(functions: list[Function], runs: int = RUNS) -> dict[str, Any]:
     """Milliseconds over a bare interpreter, by function; the worst with its heaviest imports."""
     samples: dict[tuple[str, str], list[Sample]] = {}
     with tempfile.TemporaryDirectory(prefix="no-pyc-") as nowhere:
-        plan = [(function, mode) for function in functions for mode in _modes(function)]
-        for run in range(runs + 1):
+        _timed(functions[0], "import", nowhere)  # warms the disk
+        for run in range(runs):
+            plan = [(function, mode) for function in functions for mode in _modes(function, run)]
+            plan += [(functions[0], "bare")] * 10
             random.Random(run).shuffle(plan)
             for function, mode in plan:
-                took = _timed(function, mode, nowhere)
-                if run:  # the first only warms the disk
-                    samples.setdefault((function.name, mode), []).append(took)
+                samples.setdefault((function.name, mode), []).append(_timed(function, mode, nowhere))
+    bare = medians(samples[functions[0].name, "bare"])
     told: dict[str, Any] = {}
     for function in functions:
-        own = {mode: medians(samples[function.name, mode]) for mode in _modes(function)}
-        bare = own.pop("bare")
+        own = {mode: medians(samples[function.name, mode]) for mode in _modes(function, 0)}
         told[function.name] = {"kind": function.kind}
         for mode, each in own.items():
             told[function.name][f"{mode}_ms"] = digits((each.wall_s - bare.wall_s) * 1000)
             told[function.name][f"{mode}_cpu_ms"] = digits((each.cpu_s - bare.cpu_s) * 1000)
     worst = max(functions, key=lambda each: told[each.name]["import_ms"])
     return {
-        "bare_interpreter_ms": digits(medians(samples[functions[0].name, "bare"]).wall_s * 1000),
+        "bare_interpreter_ms": digits(bare.wall_s * 1000),
         "runs": runs,
         "budget_ms": BUDGET_MS,
         "aim_ms": AIM_MS,
@@ -103,8 +104,9 @@ def measure(functions: list[Function], runs: int = RUNS) -> dict[str, Any]:
     }
 
 
-def _modes(function: Function) -> list[str]:
-    return ["bare", "import", "import_without_pyc", *(["import_and_first_call"] if function.event else [])]
+def _modes(function: Function, run: int) -> list[str]:
+    once = ["import_without_pyc"] if run == 0 else []
+    return ["import", *once, *(["import_and_first_call"] if function.event else [])]
 
 
 def medians(samples: list[Sample]) -> Sample:

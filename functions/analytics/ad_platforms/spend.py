@@ -54,7 +54,7 @@ def sync_spend(
             continue
         if isinstance(answer, Pending):
             waiting = plan.pending(answer.id)
-            return run.continue_with(waiting.to_checkpoint(), due_at=clock.now() + LOOK_AGAIN)
+            return run.continue_with(waiting.to_checkpoint(), wait=LOOK_AGAIN)
         with db.begin() as tx:
             plan = plan.done(Spend(tx).replace_days(piece, answer))
         run.save_checkpoint(plan.to_checkpoint())

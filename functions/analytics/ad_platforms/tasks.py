@@ -113,7 +113,7 @@ def send_refund_event(
             for each in sorted(connected - waiting)
         )
     if waiting:
-        return run.continue_with({"waits": waits + 1}, due_at=clock.now() + WAITS[waits])
+        return run.continue_with({"waits": waits + 1}, wait=WAITS[waits])
     return RefundTold(payload.refund_id, told)
 
 

@@ -62,7 +62,7 @@ def attribution_ml_training(
     if reason is not None:
         return TrainingAsked(run.id, State.SKIPPED, reason)
     if long_machines.count_running(MACHINE, AT_ONCE) >= AT_ONCE:
-        return run.continue_with(run.checkpoint or {}, due_at=clock.now() + TURN)
+        return run.continue_with(run.checkpoint or {}, wait=TURN)
     with db.begin() as tx:
         Trainings(tx).request(run.id, until, may_use=payload.use)
     execution = f"{tenant.slug[:_SLUG]}-{run.id}"

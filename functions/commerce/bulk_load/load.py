@@ -86,7 +86,7 @@ def _wait(tools: Tools, progress: Progress) -> Continuation | None:
     if operation is not None and operation.status.is_open:
         looks = progress["looks"]
         progress["looks"] = looks + 1
-        return tools.run.continue_with(progress, due_at=tools.clock.now() + next_look(looks))
+        return tools.run.continue_with(progress, wait=next_look(looks))
     if operation is None or not is_usable(operation):
         _give_up(
             tools, operation.status if operation else None, denied=bool(operation and is_denied(operation))

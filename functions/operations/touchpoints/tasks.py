@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from operations.touchpoints.repository import Touchpoints
-from tradewind.clock import Clock
 from tradewind.contracts.attribution import AttributionSettings
 from tradewind.contracts.orders import PROCESS_ATTRIBUTION, OrderConverted
 from tradewind.contracts.touches import Recorded, touchpoint_of
@@ -73,7 +72,7 @@ class Stitched:
     starts=("analytics-process-attribution",),
 )
 def identity_stitch(
-    payload: VisitorIdentified, run: Run, tenant: Tenant, db: TenantDb, clock: Clock, outbox: Outbox
+    payload: VisitorIdentified, run: Run, tenant: Tenant, db: TenantDb, outbox: Outbox
 ) -> Stitched | Continuation:
     """Link a visitor with the customer of a hashed e-mail address, and have the orders it changes attributed anew.
 
@@ -86,7 +85,7 @@ def identity_stitch(
         customers = touchpoints.link(payload.visitor_id, payload.email_sha256)
         affected = touchpoints.pick_affected(customers, payload.visitor_id, numbers.look_back, MOST_AFFECTED)
     if not customers and tries < TRIES:
-        return run.continue_with({"tries": tries}, due_at=clock.now() + LATER)
+        return run.continue_with({"tries": tries}, wait=LATER)
     for number in affected:
         outbox.start(PROCESS_ATTRIBUTION, OrderConverted(order_id=number), key=str(number))
     return Stitched(len(customers), len(affected))

@@ -54,7 +54,7 @@ class Continuation:
 
     checkpoint: Mapping[str, Any]
     state: str
-    due_at: datetime | None = None
+    wait: timedelta | None = None
 
 
 @dataclass(slots=True)
@@ -115,13 +115,13 @@ class Run:
         self.save(checkpoint)
         self.checkpoint = checkpoint
 
-    def continue_with(self, checkpoint: Mapping[str, Any], *, due_at: datetime | None = None) -> Continuation:
-        """Return this to hand the same run to a new message, with its progress; not before ``due_at`` where it
-        waits for something.
+    def continue_with(self, checkpoint: Mapping[str, Any], *, wait: timedelta | None = None) -> Continuation:
+        """Return this to hand the same run to a new message, with its progress; after a ``wait`` where it looks for
+        something again, at most 15 minutes.
         """
         if self.hops >= MAX_HOPS:
             raise TerminalError(f"run was handed on {self.hops} times; it does not come to an end")
-        return Continuation(checkpoint, "retrying", due_at)
+        return Continuation(checkpoint, "retrying", wait)
 
     def start_child(self, target: Target, step: str, payload: BaseModel) -> None:
         """Start a child through the outbox. ``step`` names it within this run; a second of that name is the same."""

@@ -179,7 +179,7 @@ class Worker:
                 children=0,
                 outbox=outbox.rows,
             )
-        again = self._continuation(message, run, outcome.due_at)
+        again = self._continuation(message, run, outcome.wait)
         children = [self._child(run, child) for child in run.children]
         waiting = outcome.state == "waiting"
         return ledger.finish(
@@ -194,12 +194,14 @@ class Worker:
             outbox=[*outbox.rows, *children, *([] if waiting else [again])],
         )
 
-    def _continuation(self, message: Message, run: Run, due_at: datetime | None) -> dict[str, Any]:
+    def _continuation(self, message: Message, run: Run, wait: timedelta | None) -> dict[str, Any]:
         """The same run as a new message, one hop further."""
         hops = run.hops + 1
         row = json.loads(message.to_json())
         row |= {"key": message_key(run.id, "hop", hops), "hops": hops, "claim": None}
-        row["due_at"] = None if due_at is None else due_at.isoformat()
+        row["due_at"] = None
+        if wait is not None:
+            row["due_at"] = (self._process.clock.now() + self._process.settings.shortened(wait)).isoformat()
         return {**row, "shard": self._shard(message)}
 
     def _child(self, run: Run, child: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The only door to Postgres. ``TenantDb`` sees one tenant's rows; ``PlatformDb`` is another type, the platform's own.
 
 Connections live as long as the process and are lent to one message at a time. One that lay idle for longer than
-``MAX_IDLE`` was perhaps frozen with its Lambda, and one on which Postgres has said something meanwhile was ended by it, as
-by a restart or a failover: both are replaced before their first statement.
+``MAX_IDLE`` was perhaps frozen with its Lambda, and one on which Postgres has said something meanwhile was ended by it,
+as by a restart or a failover: both are replaced before their first statement.
 """
 
 from __future__ import annotations
