@@ -26,19 +26,22 @@ LARGE_NOTE = "n" * 950_000
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much. ``kills`` are those of each crash point, ``outage_s`` is how long Postgres is away under load."""
+    """How much. ``kills`` are those of each crash point, ``outage_s`` is how long Postgres is away under load, and
+    ``lost_s`` after how long a sent message counts as lost: the more there are, the longer one may lie in its queue.
+    """
 
     webhooks: int
     tenants: int
     kills: int
     patience_s: float
     outage_s: float
+    lost_s: int
 
 
 SIZES = {
-    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=240, outage_s=8),
-    "medium": Size(webhooks=2_000, tenants=10, kills=4, patience_s=300, outage_s=30),
-    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=600, outage_s=60),
+    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=240, outage_s=8, lost_s=20),
+    "medium": Size(webhooks=2_000, tenants=10, kills=4, patience_s=300, outage_s=30, lost_s=60),
+    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=900, outage_s=60, lost_s=120),
 }
 
 
