@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -82,6 +83,14 @@ VOLATILE = {
     ): "tenants without an e-mail account: sending pauses from the moment it looks",
 }
 """Columns that may differ between two runs over the same webhooks, each with its reason. ``*`` is any."""
+AS_IT_RAN = {
+    (
+        "review_email_queue",
+        "scheduled_at",
+    ): "what has waited for its parcel too long is due when that is seen",
+}
+"""Columns whose instant may differ where it lies within the suite's own time."""
+RAN = timedelta(hours=2)
 
 _TABLES = """
 SELECT c.table_name AS name FROM information_schema.columns c
@@ -150,7 +159,17 @@ def _rows(cloud: Cloud, table: str, tenant: UUID) -> Counter[str]:
     found = cloud.query(
         f"SELECT to_jsonb(x) - %s::text[] AS x FROM {table} x WHERE tenant_id = %s", left_out, tenant
     )
+    for column in (column for (of, column) in AS_IT_RAN if of == table):
+        for row in found:
+            row["x"][column] = _blurred(row["x"][column])
     return Counter(json.dumps(row["x"], sort_keys=True) for row in found)
+
+
+def _blurred(instant: str | None) -> str | None:
+    if instant is None:
+        return None
+    age = datetime.now(UTC) - datetime.fromisoformat(instant)
+    return "while it ran" if timedelta() <= age < RAN else instant
 
 
 def _runs(cloud: Cloud, tenant: UUID) -> dict[Row, bool]:
