@@ -38,6 +38,7 @@ _NAMED: Mapping[str, Any] = {
     "currency": lambda _: "USD",
     "channel": lambda _: "paid",
     "credits_copy": lambda _: [],
+    "read": lambda _: lambda _lines, _fields: b"",
     "into": lambda _: Path(os.devnull),
     "columns": lambda _: ("revenue_cents",),
     "table": lambda _: "task_run",

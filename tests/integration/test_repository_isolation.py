@@ -117,7 +117,9 @@ def test_the_same_methods_find_the_owners_rows(connections: Connections, world: 
 
 
 def queries_run(feature: Path) -> Iterator[str | None]:
-    """The names of the queries that a repository's statements run, as patterns; None for a statement of its own."""
+    """The names of the queries that a repository's statements run, as patterns; None for a statement of its own.
+    ``queries`` are the same, or the same without their conflict clause.
+    """
     tree = ast.parse("\n".join(path.read_text() for path in sorted(feature.glob("*repository.py"))))
     loops = {
         ast.unparse(node.target): [
@@ -132,7 +134,7 @@ def queries_run(feature: Path) -> Iterator[str | None]:
         if ast.unparse(node.func.value) != "self._tx":
             continue
         match node.args[0]:
-            case ast.Subscript(value=ast.Name(id="QUERIES"), slice=ast.Constant(value=str(name))):
+            case ast.Subscript(value=ast.Name(id="QUERIES" | "queries"), slice=ast.Constant(value=str(name))):
                 yield name
             case ast.Subscript(value=ast.Name(id="QUERIES"), slice=ast.Name(id=variable)) if (
                 variable in loops

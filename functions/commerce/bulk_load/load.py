@@ -108,7 +108,7 @@ def _wait(tools: Tools, progress: Progress) -> Continuation | None:
 
 def _has_none(tools: Tools) -> bool:
     with tools.db.begin() as tx:
-        return not Loads(tx).has(tools.kind)
+        return not _KNOWN[tools.kind](Loads(tx))
 
 
 def _give_up(tools: Tools, status: BulkStatus | None, *, denied: bool) -> None:
@@ -230,6 +230,10 @@ _PHASES: Mapping[str, Callable[[Tools, Progress], Loaded | Continuation | None]]
     "copy": _copy,
     "load": _load,
     "end": _end,
+}
+_KNOWN: Mapping[BulkKind, Callable[[Loads], bool]] = {
+    BulkKind.PRODUCTS: Loads.knows_products,
+    BulkKind.CUSTOMERS: Loads.knows_customers,
 }
 _LOADERS: Mapping[BulkKind, Callable[[Loads], Callable[[bytes, Reader, About], Written]]] = {
     BulkKind.PRODUCTS: lambda loads: loads.load_products,

@@ -7,11 +7,11 @@ ON CONFLICT (tenant_id, operation_id) DO UPDATE SET task = excluded.task, cause 
 -- Nobody waits any more.
 UPDATE bulk_operations SET finished_at = now() WHERE operation_id = %(operation_id)s AND finished_at IS NULL;
 
--- has_products --
+-- knows_products --
 -- Whether anything was here before a load.
 SELECT EXISTS (SELECT FROM products) OR EXISTS (SELECT FROM variants) OR EXISTS (SELECT FROM product_images) AS found;
 
--- has_customers --
+-- knows_customers --
 -- The same of customers.
 SELECT EXISTS (SELECT FROM customers) OR EXISTS (SELECT FROM customer_addresses) AS found;
 

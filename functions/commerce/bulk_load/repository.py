@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -54,22 +54,32 @@ class Loads:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def has(self, kind: BulkKind) -> bool:
-        """Whether the shop has any row that a load of this kind writes."""
-        found = self._tx.fetch_one(QUERIES[f"has_{kind}"])
+    def knows_products(self) -> bool:
+        """Whether the shop has any row that a load of products writes."""
+        found = self._tx.fetch_one(QUERIES["knows_products"])
+        return found is not None and found["found"]
+
+    def knows_customers(self) -> bool:
+        """The same of customers."""
+        found = self._tx.fetch_one(QUERIES["knows_customers"])
         return found is not None and found["found"]
 
     def load_products(self, lines: bytes, read: Reader, about: About) -> Written:
         """Write products, variants and images; how many were newer. Raises QueryError, also for a row that is here
         though all were new.
         """
-        write = self._stage("stage_products", lines, read, about)
-        return Written(write("load_products"), write("load_variants") + write("load_images"))
+        self._tx.execute(QUERIES["stage_products"])
+        queries, named = self._stage(lines, read, about)
+        products = self._tx.execute(queries["load_products"], named)
+        variants = self._tx.execute(queries["load_variants"], named)
+        return Written(products, variants + self._tx.execute(queries["load_images"], named))
 
     def load_customers(self, lines: bytes, read: Reader, about: About) -> Written:
         """Write customers, how many were newer, and addresses, how many have changed. Raises like load_products."""
-        write = self._stage("stage_customers", lines, read, about)
-        return Written(write("load_customers"), write("load_addresses"))
+        self._tx.execute(QUERIES["stage_customers"])
+        queries, named = self._stage(lines, read, about)
+        customers = self._tx.execute(queries["load_customers"], named)
+        return Written(customers, self._tx.execute(queries["load_addresses"], named))
 
     def archive_products(self, run_id: UUID, read_at: datetime) -> list[int]:
         """Archive what a complete load has not met; the products."""
@@ -86,12 +96,12 @@ class Loads:
         self._tx.execute(QUERIES["delete_addresses"], about)
         return gone
 
-    def _stage(self, table: str, lines: bytes, read: Reader, about: About) -> Callable[[str], int]:
-        self._tx.execute(QUERIES[table])
+    def _stage(
+        self, lines: bytes, read: Reader, about: About
+    ) -> tuple[Mapping[str, str], Mapping[str, object]]:
+        """Fill the staged table; with which statements it is written, and what these are given."""
         fields = [row["field"] for row in self._tx.fetch_all(QUERIES["staged_fields"])]
         self._tx.copy_text(QUERIES["copy_lines"], [read(lines, fields)])
-        named = {"read_at": about.read_at, "factor": about.factor}
-        if about.all_new:
-            return lambda name: self._tx.execute(INSERTS[name], named)
-        self._tx.execute(QUERIES["note_seen"], {"run_id": about.run_id, "part": about.part})
-        return lambda name: self._tx.execute(QUERIES[name], named)
+        if not about.all_new:
+            self._tx.execute(QUERIES["note_seen"], {"run_id": about.run_id, "part": about.part})
+        return INSERTS if about.all_new else QUERIES, {"read_at": about.read_at, "factor": about.factor}
