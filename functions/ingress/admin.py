@@ -136,7 +136,7 @@ def register_tenant(platform: Platform, fields: Mapping[str, Any]) -> dict[str, 
 def _subscribe(
     shop: Shopify, asked: RegisterTenant, settings: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
-    """Topics that the shop delivers to our address already, and those that it was asked for now."""
+    """Topics that the shop delivers to our address already, and those that it is asked for by this call."""
     uri = endpoint_for(asked.webhook_url or "", asked.app)
     listed = shop.list_webhook_subscriptions()
     present = {item.topic for item in listed if asked.webhook_url is None or item.uri == uri}

@@ -185,7 +185,7 @@ _SIGNS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
 def make_code(prefix: str, randomness: bytes) -> str:
-    """``PREFIX-XXXXXXXX`` of signs that are not mistaken for each other; ``randomness`` has at least 8 bytes."""
+    """The prefix, a hyphen and eight signs that are not mistaken for each other; ``randomness`` has 8 bytes or more."""
     return f"{prefix}-" + "".join(_SIGNS[byte % len(_SIGNS)] for byte in randomness[:8])
 
 

@@ -45,7 +45,7 @@ SUPPRESSING = {"bounced": "hard_bounce", "complained": "complaint"}
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run would do now: e-mails that it would send and rows that it would skip, of at most 50."""
+    """What the next run does: the e-mails that it sends and the rows that it skips, of at most 50."""
 
     would_send: int
     would_skip: int

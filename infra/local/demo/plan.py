@@ -168,7 +168,7 @@ def signed_headers(
 
 
 def _falsified(chance: Random, delivery: Delivery) -> Delivery:
-    """A copy as an attacker would send it: signed with a guess, cut, altered, or not signed at all."""
+    """A copy as an attacker sends it: signed with a guess, cut, altered, or not signed at all."""
     headers, body = dict(delivery.headers), delivery.body
     headers["X-Shopify-Webhook-Id"] = str(UUID(int=chance.getrandbits(128), version=4))
     match chance.randrange(4):
