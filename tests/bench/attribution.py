@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,44 +186,54 @@ def _frame(house: House) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, "touch", "channel"])[COLUMNS]
 
 
+@dataclass(frozen=True)
+class Ordered:
+    """Touches in their order, each with its place in its journey, how many the journey has, and its weights."""
+
+    frame: pd.DataFrame
+    place: pd.Series
+    number: pd.Series
+    weights: dict[str, Any]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, *by: str) -> Ordered:
+        frame = frame.sort_values([*by], kind="stable", ignore_index=True)
+        groups = frame.groupby("place", sort=False)
+        place, number = groups.cumcount(), groups["place"].transform("size")
+        age = frame["age"] - groups["age"].transform("min")
+        weights = {
+            "linear": pd.Series(1, index=frame.index),
+            "time_decay": (np.exp2(-age / 604_800_000_000) * 1e9 + 0.5).astype("int64"),
+            "position_based": pd.Series(
+                np.where(number == 1, 1, np.where(number == 2, 40, np.where(
+                    (place == 0) | (place == number - 1), 40 * (number - 2), 20))),
+                index=frame.index,
+            ),
+        }  # fmt: skip
+        return cls(frame, place, number, weights)
+
+    def sums(self, values: pd.Series) -> Any:
+        return values.groupby(self.frame["place"], sort=False).transform("sum")
+
+
 def _by_pandas(frame: pd.DataFrame) -> dict[str, Any]:
     """Every model's cents, with group-by's own vectorised operations."""
-    ordered = frame.sort_values(["place", "instant"], kind="stable", ignore_index=True)
-    place, number = _places(ordered.groupby("place", sort=False))
-    revenue = ordered["revenue"]
+    return _cents(Ordered.of(frame, "place", "instant"))
+
+
+def _cents(given: Ordered) -> dict[str, Any]:
+    revenue = given.frame["revenue"]
     found = {
-        "first_touch": revenue.where(place == 0, 0),
-        "last_touch": revenue.where(place == number - 1, 0),
+        "first_touch": revenue.where(given.place == 0, 0),
+        "last_touch": revenue.where(given.place == given.number - 1, 0),
     }
-    for model, weight in _weights(ordered).items():
-        whole = weight.groupby(ordered["place"], sort=False).transform("sum")
-        product = revenue * weight
+    for model, weight in given.weights.items():
+        whole, product = given.sums(weight), revenue * weight
         cents = product // whole
-        left = revenue - cents.groupby(ordered["place"], sort=False).transform("sum")
-        rank = (-(product % whole)).groupby(ordered["place"], sort=False).rank(method="first")
+        left = revenue - given.sums(cents)
+        rank = (-(product % whole)).groupby(given.frame["place"], sort=False).rank(method="first")
         found[model] = cents + (rank <= left)
     return found
-
-
-def _places(groups: Any) -> tuple[pd.Series, pd.Series]:
-    """Each touch's place in its journey, and how many the journey has."""
-    return groups.cumcount(), groups["place"].transform("size")
-
-
-def _weights(ordered: pd.DataFrame) -> dict[str, Any]:
-    """The weights of the models that weigh."""
-    groups = ordered.groupby("place", sort=False)
-    place, number = _places(groups)
-    latest = groups["age"].transform("min")
-    return {
-        "linear": pd.Series(1, index=ordered.index),
-        "time_decay": (np.exp2(-(ordered["age"] - latest) / 604_800_000_000) * 1e9 + 0.5).astype("int64"),
-        "position_based": pd.Series(
-            np.where(number == 1, 1, np.where(number == 2, 40, np.where(
-                (place == 0) | (place == number - 1), 40 * (number - 2), 20))),
-            index=ordered.index,
-        ),
-    }  # fmt: skip
 
 
 def _whole_by_pandas(house: House) -> None:
@@ -236,28 +247,24 @@ def _whole_by_pandas(house: House) -> None:
         ):
             rows = io.BytesIO(b"".join(bytes(piece) for piece in out))
         frame = pd.read_csv(rows, names=[*COLUMNS, "touch", "channel"])
-        ordered = frame.sort_values(["place", "instant", "touch"], kind="stable", ignore_index=True)
-        shares = {f"share_{model}": value for model, value in _shares(ordered).items()}
-        flat = pd.DataFrame(
-            {"place": ordered["place"], "instant": ordered["instant"], "touch": ordered["touch"]}
-            | {"channel": ordered["channel"], **shares, **_by_pandas(ordered)}
-        )
+        given = Ordered.of(frame, "place", "instant", "touch")
+        told = {name: given.frame[name] for name in ("place", "instant", "touch", "channel")}
+        shares = {f"share_{model}": value for model, value in _shares(given).items()}
+        flat = pd.DataFrame({**told, **shares, **_cents(given)})
         connection.execute(SQL[8].encode())
         with connection.cursor() as cursor, cursor.copy(b"COPY flat FROM STDIN (FORMAT csv)") as copy:
             copy.write(flat.to_csv(header=False, index=False))
         connection.execute(SQL[9].encode())
 
 
-def _shares(ordered: pd.DataFrame) -> dict[str, Any]:
+def _shares(given: Ordered) -> dict[str, Any]:
     """Every model's shares in thousand millionths, half up."""
-    groups = ordered.groupby("place", sort=False)
-    place, number, weights = *_places(groups), _weights(ordered)
     found = {
-        "first_touch": pd.Series(np.where(place == 0, 10**9, 0)),
-        "last_touch": pd.Series(np.where(place == number - 1, 10**9, 0)),
+        "first_touch": pd.Series(np.where(given.place == 0, 10**9, 0)),
+        "last_touch": pd.Series(np.where(given.place == given.number - 1, 10**9, 0)),
     }
-    for model, weight in weights.items():
-        whole = weight.groupby(ordered["place"], sort=False).transform("sum")
+    for model, weight in given.weights.items():
+        whole = given.sums(weight)
         found[model] = (2 * weight * 10**9 + whole) // (2 * whole)
     return found
 
