@@ -23,7 +23,7 @@ LOOK_BACK = timedelta(days=10)
 START_S = 20.0
 _NOT_DONE = "SELECT 1 FROM outbox WHERE task = %s AND tenant_id = ANY (%s) AND state <> 'done' LIMIT 1"
 UNREADABLE = "this is no message"
-LAST = {"commerce-review-email-awaiting-delivery-scheduled": "commerce-review-email-awaiting-delivery"}
+LAST = {"commerce-review-email-awaiting-delivery-scheduled"}
 BACKFILL_TASK = "commerce-sync-order-batch"
 BACKFILL_PAGE = 20
 
@@ -44,24 +44,29 @@ def fire_schedules(cloud: Cloud, registry: Registry, now: datetime, tenants: Seq
     """Every schedule, once, for a slot that reaches back some days. Two at a time: were they all to fall on one moment,
     as they never do otherwise, all their functions would start at once on two processors.
     """
-    slot = (now - LOOK_BACK).astimezone(UTC).replace(minute=30, second=0, microsecond=0)
-
-    def fire(schedule: str, task: str) -> None:
-        insist(cloud, "ingress-fan-out", {"schedule": schedule, "time": slot.isoformat()})
-        _wait_for(cloud, task, tenants)
-
     with ThreadPoolExecutor(2) as pool:
-        fired = [pool.submit(fire, schedule, task.id) for schedule, _, task in registry.schedules()]
+        fired = [
+            pool.submit(_fire, cloud, schedule, task.id, _slot(now, 30), tenants)
+            for schedule, _, task in registry.schedules()
+        ]
     for each in fired:
         each.result()
 
 
-def fire_last(cloud: Cloud, now: datetime, tenants: Sequence[UUID]) -> None:
+def fire_last(cloud: Cloud, registry: Registry, now: datetime, tenants: Sequence[UUID]) -> None:
     """The schedules whose work depends on which orders are here, once more when all of them are."""
-    slot = (now - LOOK_BACK).astimezone(UTC).replace(minute=31, second=0, microsecond=0)
-    for schedule, task in LAST.items():
-        insist(cloud, "ingress-fan-out", {"schedule": schedule, "time": slot.isoformat()})
-        _wait_for(cloud, task, tenants)
+    for schedule, _, task in registry.schedules():
+        if schedule in LAST:
+            _fire(cloud, schedule, task.id, _slot(now, 31), tenants)
+
+
+def _slot(now: datetime, minute: int) -> str:
+    return (now - LOOK_BACK).astimezone(UTC).replace(minute=minute, second=0, microsecond=0).isoformat()
+
+
+def _fire(cloud: Cloud, schedule: str, task: str, slot: str, tenants: Sequence[UUID]) -> None:
+    insist(cloud, "ingress-fan-out", {"schedule": schedule, "time": slot})
+    _wait_for(cloud, task, tenants)
 
 
 def _wait_for(cloud: Cloud, task: str, tenants: Sequence[UUID]) -> None:
