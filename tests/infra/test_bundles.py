@@ -206,7 +206,7 @@ def test_what_a_task_asks_for_fits_into_a_lambda() -> None:
 def test_the_built_layer_is_for_arm_and_this_minor_version(layer: str) -> None:
     packages = BUILT[layer] / "python"
     libraries = list(packages.rglob("*.so"))
-    assert libraries or layer in PURE_PYTHON
+    assert bool(libraries) is (layer not in PURE_PYTHON)
     assert {path.read_bytes()[18] for path in libraries} <= {0xB7}, "ELF machine 0xB7 is aarch64"
     compiled = list(packages.rglob("*.pyc"))
     assert {path.read_bytes()[:8] for path in compiled} == {importlib.util.MAGIC_NUMBER + UNCHECKED_HASH}

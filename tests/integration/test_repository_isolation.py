@@ -25,7 +25,7 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Connections, QueryError, Session, Transaction
 
 FEATURES = sorted(path.parent for path in (ROOT / "functions").glob("*/*/queries.sql"))
-STATEMENTS = {"fetch_all", "fetch_one", "execute"}
+STATEMENTS = {"fetch_all", "fetch_one", "execute", "upsert"}
 
 
 def repositories(feature: Path) -> Iterator[type]:
@@ -117,9 +117,7 @@ def test_the_same_methods_find_the_owners_rows(connections: Connections, world: 
 
 
 def queries_run(feature: Path) -> Iterator[str | None]:
-    """The names of the queries that a repository's statements run, as patterns; None for a statement of its own.
-    ``queries`` are the same, or the same without their conflict clause.
-    """
+    """The names of the queries that a repository's statements run, as patterns; None for a statement of its own."""
     tree = ast.parse("\n".join(path.read_text() for path in sorted(feature.glob("*repository.py"))))
     loops = {
         ast.unparse(node.target): [
@@ -134,7 +132,7 @@ def queries_run(feature: Path) -> Iterator[str | None]:
         if ast.unparse(node.func.value) != "self._tx":
             continue
         match node.args[0]:
-            case ast.Subscript(value=ast.Name(id="QUERIES" | "queries"), slice=ast.Constant(value=str(name))):
+            case ast.Subscript(value=ast.Name(id="QUERIES"), slice=ast.Constant(value=str(name))):
                 yield name
             case ast.Subscript(value=ast.Name(id="QUERIES"), slice=ast.Name(id=variable)) if (
                 variable in loops

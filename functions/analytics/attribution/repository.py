@@ -20,8 +20,6 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Jsonb, Transaction
 
 QUERIES = load_queries(__file__)
-INSERTS = {"write_credits": QUERIES["write_credits"].partition("ON CONFLICT")[0]}
-"""The same statement where no row stands, which costs Postgres less."""
 
 
 class Conversions:
@@ -110,8 +108,7 @@ class Conversions:
         """Write credits as COPY has them; how many rows. Raises QueryError where one stands though all are new."""
         self._tx.execute(QUERIES["stage_credits"])
         self._tx.copy_text(QUERIES["copy_credits"], credits_copy)
-        queries = INSERTS if all_new else QUERIES
-        return self._tx.execute(queries["write_credits"])
+        return self._tx.upsert(QUERIES["write_credits"], all_new=all_new)
 
     def drop_credits(self, order_ids: Sequence[int], windows: Sequence[int]) -> int:
         about = {"gone_ids": _numbers(order_ids), "gone_windows": _numbers(windows)}

@@ -174,7 +174,7 @@ def _load_part(tools: Tools, read: Reader, about: About) -> tuple[Written, int]:
 
     def write(lines: bytes, about: About) -> Written:
         with tools.db.begin() as tx:
-            return _LOADERS[tools.kind](Loads(tx))(lines, read, about)
+            return _LOADERS[tools.kind](Loads(tx), lines, read, about)
 
     lines = tools.payloads.get(tools.key(about.part))
     upsert = replace(about, all_new=False)
@@ -235,9 +235,9 @@ _KNOWN: Mapping[BulkKind, Callable[[Loads], bool]] = {
     BulkKind.PRODUCTS: Loads.knows_products,
     BulkKind.CUSTOMERS: Loads.knows_customers,
 }
-_LOADERS: Mapping[BulkKind, Callable[[Loads], Callable[[bytes, Reader, About], Written]]] = {
-    BulkKind.PRODUCTS: lambda loads: loads.load_products,
-    BulkKind.CUSTOMERS: lambda loads: loads.load_customers,
+_LOADERS: Mapping[BulkKind, Callable[[Loads, bytes, Reader, About], Written]] = {
+    BulkKind.PRODUCTS: Loads.load_products,
+    BulkKind.CUSTOMERS: Loads.load_customers,
 }
 _ARCHIVERS: Mapping[BulkKind, Callable[[Tools, Transaction, datetime], Sequence[int]]] = {
     BulkKind.PRODUCTS: _archive_products,

@@ -9,11 +9,12 @@ UPDATE bulk_operations SET finished_at = now() WHERE operation_id = %(operation_
 
 -- knows_products --
 -- Whether anything was here before a load.
-SELECT EXISTS (SELECT FROM products) OR EXISTS (SELECT FROM variants) OR EXISTS (SELECT FROM product_images) AS found;
+SELECT 1 AS known
+WHERE EXISTS (SELECT FROM products) OR EXISTS (SELECT FROM variants) OR EXISTS (SELECT FROM product_images);
 
 -- knows_customers --
 -- The same of customers.
-SELECT EXISTS (SELECT FROM customers) OR EXISTS (SELECT FROM customer_addresses) AS found;
+SELECT 1 AS known WHERE EXISTS (SELECT FROM customers) OR EXISTS (SELECT FROM customer_addresses);
 
 -- stage_products --
 -- A part of the products' lines: a column a field, for products, variants and images alike. An unknown kind is an error.

@@ -13,10 +13,6 @@ from tradewind.sql import load_queries
 from tradewind.tenancy.database import Transaction
 
 QUERIES = load_queries(__file__)
-INSERTS = {
-    name: query.partition("ON CONFLICT")[0] for name, query in QUERIES.items() if name.startswith("load_")
-}
-"""The same statements where nothing can conflict: they fail where something does."""
 Reader = Callable[[bytes, Sequence[str]], bytes]
 """JSON lines and the fields that they are asked for -> CSV. Raises UnreadableLinesError."""
 
@@ -56,30 +52,29 @@ class Loads:
 
     def knows_products(self) -> bool:
         """Whether the shop has any row that a load of products writes."""
-        found = self._tx.fetch_one(QUERIES["knows_products"])
-        return found is not None and found["found"]
+        return self._tx.fetch_one(QUERIES["knows_products"]) is not None
 
     def knows_customers(self) -> bool:
         """The same of customers."""
-        found = self._tx.fetch_one(QUERIES["knows_customers"])
-        return found is not None and found["found"]
+        return self._tx.fetch_one(QUERIES["knows_customers"]) is not None
 
     def load_products(self, lines: bytes, read: Reader, about: About) -> Written:
         """Write products, variants and images; how many were newer. Raises QueryError, also for a row that is here
         though all were new.
         """
         self._tx.execute(QUERIES["stage_products"])
-        queries, named = self._stage(lines, read, about)
-        products = self._tx.execute(queries["load_products"], named)
-        variants = self._tx.execute(queries["load_variants"], named)
-        return Written(products, variants + self._tx.execute(queries["load_images"], named))
+        named, all_new = self._stage(lines, read, about), about.all_new
+        products = self._tx.upsert(QUERIES["load_products"], named, all_new=all_new)
+        variants = self._tx.upsert(QUERIES["load_variants"], named, all_new=all_new)
+        images = self._tx.upsert(QUERIES["load_images"], named, all_new=all_new)
+        return Written(products, variants + images)
 
     def load_customers(self, lines: bytes, read: Reader, about: About) -> Written:
         """Write customers, how many were newer, and addresses, how many have changed. Raises like load_products."""
         self._tx.execute(QUERIES["stage_customers"])
-        queries, named = self._stage(lines, read, about)
-        customers = self._tx.execute(queries["load_customers"], named)
-        return Written(customers, self._tx.execute(queries["load_addresses"], named))
+        named, all_new = self._stage(lines, read, about), about.all_new
+        customers = self._tx.upsert(QUERIES["load_customers"], named, all_new=all_new)
+        return Written(customers, self._tx.upsert(QUERIES["load_addresses"], named, all_new=all_new))
 
     def archive_products(self, run_id: UUID, read_at: datetime) -> list[int]:
         """Archive what a complete load has not met; the products."""
@@ -96,12 +91,10 @@ class Loads:
         self._tx.execute(QUERIES["delete_addresses"], about)
         return gone
 
-    def _stage(
-        self, lines: bytes, read: Reader, about: About
-    ) -> tuple[Mapping[str, str], Mapping[str, object]]:
-        """Fill the staged table; with which statements it is written, and what these are given."""
+    def _stage(self, lines: bytes, read: Reader, about: About) -> Mapping[str, object]:
+        """Fill the staged table; what the statements that write it are given."""
         fields = [row["field"] for row in self._tx.fetch_all(QUERIES["staged_fields"])]
         self._tx.copy_text(QUERIES["copy_lines"], [read(lines, fields)])
         if not about.all_new:
             self._tx.execute(QUERIES["note_seen"], {"run_id": about.run_id, "part": about.part})
-        return INSERTS if about.all_new else QUERIES, {"read_at": about.read_at, "factor": about.factor}
+        return {"read_at": about.read_at, "factor": about.factor}
