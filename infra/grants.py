@@ -106,6 +106,30 @@ def start_long_machines(machine: str) -> Grant:
     return Grant(("states:StartExecution", "states:ListExecutions"), (machine_arn(machine),))
 
 
+def start_machines(machine: str) -> Grant:
+    return Grant(("states:StartExecution",), (machine_arn(machine),))
+
+
+def run_machine_inside(machine: str) -> list[Grant]:
+    """Running executions of another Standard machine to their end: Step Functions learns of it by a rule of its own."""
+    rule = arn("events", "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule")
+    watched = (arn("states", f"execution:{machine}:*"),)
+    return [
+        start_machines(machine),
+        Grant(("states:DescribeExecution", "states:StopExecution"), watched),
+        Grant(("events:PutTargets", "events:PutRule", "events:DescribeRule"), (rule,)),
+    ]
+
+
+def run_items(machine: str) -> list[Grant]:
+    """What a machine needs whose map runs each item as an execution of its own."""
+    children = (arn("states", f"execution:{machine}/*"), arn("states", f"execution:{machine}:*"))
+    return [
+        start_machines(machine),
+        Grant(("states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"), children),
+    ]
+
+
 def answer_machine(machine: str) -> Grant:
     """What a container says to the execution that waits for it."""
     actions = ("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat")

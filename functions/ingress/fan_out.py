@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from ingress.manifest import Manifest, load_manifest
 from ingress.platform import Platform, current_platform
-from ingress.slots import local_name, next_slot, period_of, previous_slot, spread_of, window_for
+from ingress.rounds import list_round
+from ingress.slots import local_name, next_slot, period_of, slot_of, spread_of, window_for
 from tradewind.crash import Point, reached
 from tradewind.errors import NotFoundError
 from tradewind.loglines import count_line, log_line
@@ -94,10 +95,13 @@ class Fired:
 
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Lambda's entry: ``{"schedule": name, "time": ISO instant}``. Returns how many messages were written."""
-    return FanOut(current_platform(), load_manifest()).run(
-        event["schedule"], event.get("time"), datetime.now(UTC)
-    )
+    """Lambda's entry: ``{"schedule": name, "time": ISO instant}``. Returns how many messages were written. With
+    ``after`` nothing is written: a state machine asks for the tenants that it is to go through.
+    """
+    now = datetime.now(UTC)
+    if "after" in event:
+        return list_round(current_platform(), load_manifest(), event, now)
+    return FanOut(current_platform(), load_manifest()).run(event["schedule"], event.get("time"), now)
 
 
 class FanOut:
@@ -221,16 +225,6 @@ class DueTenants:
         with self._db.begin() as tx:
             rows = tx.fetch_all(_HAVE_WORK, about)
         return [ActiveTenant(row["tenant_id"], row["slug"], row["zone"]) for row in rows]
-
-
-def slot_of(cron: str, zone: str, time: str | None, now: datetime) -> datetime:
-    """The slot that fired: EventBridge's time, or the latest before ``now`` where it is not given."""
-    try:
-        given = datetime.fromisoformat(time) if time else now
-    except ValueError:
-        given = now
-    given = given if given.tzinfo else given.replace(tzinfo=UTC)
-    return previous_slot(cron, zone, given + timedelta(seconds=59))
 
 
 def pages(directory: TenantDirectory) -> Iterable[list[ActiveTenant]]:

@@ -74,6 +74,16 @@ def previous_slot(expression: str, zone: str, now: datetime) -> datetime:
     raise ValueError(f"cron {expression!r} does not fire")
 
 
+def slot_of(cron: str, zone: str, time: str | None, now: datetime) -> datetime:
+    """The slot that fired: EventBridge's time, or the latest before ``now`` where it is not given."""
+    try:
+        given = datetime.fromisoformat(time) if time else now
+    except ValueError:
+        given = now
+    given = given if given.tzinfo else given.replace(tzinfo=UTC)
+    return previous_slot(cron, zone, given + timedelta(seconds=59))
+
+
 def next_slot(expression: str, zone: str, now: datetime) -> datetime:
     """The first slot after ``now``, in UTC."""
     where = ZoneInfo(zone)

@@ -1,17 +1,27 @@
-"""EventBridge schedules: each starts the fan-out, which knows the tenants; one starts the relay."""
+"""EventBridge schedules: each starts the fan-out, which knows the tenants, or the state machine that its task names;
+one starts the relay.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from infra.grants import Grant, assumed_by, invoke, only_this_account, policy_document, send
-from infra.names import function_arn, queue_arn
+from infra.grants import (
+    Grant,
+    assumed_by,
+    invoke,
+    only_this_account,
+    policy_document,
+    send,
+    start_machines,
+)
+from infra.names import function_arn, machine_arn, queue_arn
 from tradewind.tasks.triggers import TENANT, Cron
 
 if TYPE_CHECKING:
@@ -23,13 +33,14 @@ SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 
 
 class ScheduleRole(Construct):
-    """One role for all schedules of a stack: invoke one function, and leave what fails in the dead-letter
-    queue.
+    """One role for all schedules of a stack: invoke one function, start its tasks' machines, and leave what fails in
+    the dead-letter queue.
     """
 
-    def __init__(self, stack: TradewindStack, function: str) -> None:
+    def __init__(self, stack: TradewindStack, function: str, machines: Sequence[str] = ()) -> None:
         super().__init__(stack, "schedule-role")
         grants: list[Grant] = [invoke([function]), send([stack.names.schedule_dead_letters])]
+        grants += [start_machines(stack.names.machine(machine)) for machine in machines]
         self.resource = iam.CfnRole(
             self,
             "role",
@@ -40,7 +51,9 @@ class ScheduleRole(Construct):
 
 
 class Schedule(Construct):
-    """``expression`` is EventBridge's own; ``zone`` an IANA name. Retried for an hour, then a dead letter."""
+    """``expression`` is EventBridge's own; ``zone`` an IANA name; ``target`` an ARN. Retried for an hour, then a dead
+    letter.
+    """
 
     def __init__(  # noqa: PLR0913 - a schedule has this many parts, each named
         self,
@@ -50,7 +63,7 @@ class Schedule(Construct):
         description: str,
         expression: str,
         zone: str,
-        function: str,
+        target: str,
         role: ScheduleRole,
         event: Mapping[str, Any],
     ) -> None:
@@ -66,7 +79,7 @@ class Schedule(Construct):
             state="ENABLED" if stack.settings.schedules_fire else "DISABLED",
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
-                arn=function_arn(function),
+                arn=target,
                 role_arn=role.resource.attr_arn,
                 input=json.dumps(event),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
@@ -86,13 +99,16 @@ def task_schedule(
     are due.
     """
     in_tenant_zone = cron.zone == TENANT
+    names = stack.names
     return Schedule(
         stack,
         schedule_id,
         description=f"Starts {task_id}: {cron.describe()}",
         expression=EVERY_QUARTER_HOUR if in_tenant_zone else cron.for_eventbridge(),
         zone="UTC" if in_tenant_zone else cron.zone,
-        function=stack.names.function("ingress-fan-out"),
+        target=machine_arn(names.machine(cron.machine))
+        if cron.machine
+        else function_arn(names.function("ingress-fan-out")),
         role=role,
         event={"schedule": schedule_id, "task": task_id, "time": SCHEDULED_TIME},
     )

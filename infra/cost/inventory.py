@@ -14,6 +14,8 @@ from typing import Any
 HOURS_A_MONTH = Decimal(730)
 MINUTES_AN_HOUR = Decimal(60)
 DAYS_A_MONTH = HOURS_A_MONTH / 24
+LISTING = "ingress-fan-out"
+"""Whom a state machine asks for the tenants that it goes through."""
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _MINUTES = {"minute": Decimal(1), "hour": Decimal(60), "day": Decimal(1440)}
 _CRON = re.compile(r"cron\((\S+) (\S+) (\S+) (\S+) (\S+) (\S+)\)")
@@ -163,9 +165,10 @@ def _resources(templates: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, 
 def _clock(properties: Mapping[str, Any], prefix: str) -> Clock:
     target = properties["Target"]
     arn = "".join(part for part in target["Arn"]["Fn::Join"][1] if isinstance(part, str))
+    goes_through_tenants = ":stateMachine:" in arn
     return Clock(
         name=properties["Name"],
         runs=runs_a_month(properties["ScheduleExpression"]),
-        function=arn.rsplit(":", 1)[-1].removeprefix(prefix),
+        function=LISTING if goes_through_tenants else arn.rsplit(":", 1)[-1].removeprefix(prefix),
         task=json.loads(target["Input"]).get("task"),
     )

@@ -10,8 +10,7 @@ from infra.bundles import FUNCTIONS
 from infra.smoke.seen import Seen, SmokeError, seen
 from infra.smoke.shop import Order, Shop, new_order, refund_of_the_towel
 from infra.smoke.site import Site, wait_for
-from ingress.fan_out import slot_of
-from ingress.slots import local_name
+from ingress.slots import local_name, slot_of
 from tradewind.tasks.registry import discover
 
 RECONCILIATION = "commerce-order-reconciliation-scheduled"

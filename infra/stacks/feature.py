@@ -68,6 +68,7 @@ class FeatureStack(TradewindStack):
         clocks = [(cron.name or task.id, cron, task) for task in tasks for cron in task.crons]
         if not clocks:
             return
-        role = ScheduleRole(self, self.names.function("ingress-fan-out"))
+        machines = sorted({cron.machine for _, cron, _ in clocks if cron.machine})
+        role = ScheduleRole(self, self.names.function("ingress-fan-out"), machines)
         for schedule_id, cron, task in clocks:
             task_schedule(self, role, schedule_id, cron, task.id)

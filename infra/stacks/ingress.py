@@ -21,7 +21,7 @@ from infra.constructs.http_api import HttpApi
 from infra.constructs.migration_hook import MigrationHook
 from infra.constructs.schedule import SCHEDULED_TIME, Schedule, ScheduleRole
 from infra.grants import Grant
-from infra.names import queue_arn
+from infra.names import function_arn, queue_arn
 from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
 from ingress.set_aside import CLAIM_PREFIX
@@ -313,7 +313,7 @@ class IngressStack(TradewindStack):
             description="Every minute",
             expression="rate(1 minute)",
             zone="UTC",
-            function=relay.name,
+            target=function_arn(relay.name),
             role=ScheduleRole(self, relay.name),
             event={"time": SCHEDULED_TIME},
         )

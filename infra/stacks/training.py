@@ -1,10 +1,11 @@
-"""Where models are trained: the container and its state machine."""
+"""Where models are trained: the container, its state machine and the night's round."""
 
 from __future__ import annotations
 
 from constructs import Construct
 
 from infra.constructs.training_container import TrainingContainer
+from infra.constructs.training_round import TrainingRound
 from infra.settings import StageSettings
 from infra.stacks.base import TradewindStack
 
@@ -14,6 +15,7 @@ class TrainingStack(TradewindStack):
 
     def __init__(self, scope: Construct, settings: StageSettings) -> None:
         super().__init__(
-            scope, settings, "analytics-container", "The container that trains models, and its state machine"
+            scope, settings, "analytics-container", "The container that trains models, and its state machines"
         )
         TrainingContainer(self)
+        TrainingRound(self)

@@ -53,6 +53,57 @@ def told(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
+def start_round(cloud: Cloud) -> dict[str, Any]:
+    """Do what the clock does at its slot, with the schedule's own target; the execution's end."""
+    schedule = cloud.client("scheduler").get_schedule(
+        Name="analytics-attribution-ml-training-scheduled", GroupName="tradewind-local"
+    )
+    target = schedule["Target"]
+    assert target["Arn"] == cloud.machine("ml-training-round")
+    given = target["Input"].replace("<aws.scheduler.scheduled-time>", UNTIL.isoformat())
+    states = cloud.client("stepfunctions")
+    execution = states.start_execution(stateMachineArn=target["Arn"], input=given)["executionArn"]
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = states.describe_execution(executionArn=execution)
+        return found if found["status"] != "RUNNING" else None
+
+    described: dict[str, Any] = cloud.wait_for("the round's end", ended)
+    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    counts: dict[str, Any] = states.describe_map_run(mapRunArn=run["mapRunArn"])
+    return described | {"counts": counts["itemCounts"]}
+
+
+def test_nights_round_asks_every_tenant_and_trains_whoever_has_enough(cloud: Cloud, tenant: Tenant) -> None:
+    newcomer = cloud.register("newcomer")
+    fill(cloud, tenant, 4000)
+    credit(cloud, tenant)
+    before = len(containers())
+    [active] = cloud.query("SELECT count(*)::int AS n FROM tenants WHERE status = 'active'")
+
+    first = start_round(cloud)
+    assert first["status"] == "SUCCEEDED", first
+    assert (first["counts"]["total"], first["counts"]["failed"]) == (active["n"], 0)
+    [training] = tenant.rows("ml_trainings")
+    assert (training["state"], training["until"]) == ("succeeded", UNTIL)
+    assert tenant.rows("ml_models")[0]["used"]
+    assert len(containers()) > before
+
+    def asked(who: Tenant) -> list[tuple[str, str]]:
+        found = who.rows("task_run", "task = %s", TASK)
+        return [(row["source"], row["result"]["state"]) for row in found]
+
+    assert (asked(tenant), asked(newcomer)) == ([("workflow", "requested")], [("workflow", "skipped")])
+
+    again = start_round(cloud)
+    assert (again["status"], again["counts"]["failed"]) == ("SUCCEEDED", 0)
+    assert [(row["training_id"], row["attempt"]) for row in tenant.rows("ml_trainings")] == [
+        (training["training_id"], 1)
+    ]
+    assert len(tenant.rows("ml_models")) == 1
+    assert len(asked(tenant)) == len(asked(newcomer)) == 1
+
+
 def test_killed_and_interrupted_container_resumes_and_its_model_changes_the_credits(
     cloud: Cloud, tenant: Tenant
 ) -> None:

@@ -133,15 +133,17 @@ def test_logs_are_kept_for_a_set_time(dev: Application, prod: Application) -> No
             assert f"/aws/lambda/{function['FunctionName']}" in named
 
 
-def test_every_schedule_starts_the_fan_out(deployed: Application) -> None:
+def test_every_schedule_starts_the_fan_out_or_its_own_machine(deployed: Application) -> None:
     names = deployed.settings.names
     schedules = {each["Name"]: each for each in deployed.of_type("AWS::Scheduler::Schedule")}
     expected = {schedule_id for schedule_id, _, _ in deployed.registry.schedules()}
     assert set(schedules) == expected | {"ingress-relay"}
-    for schedule_id, _, task in deployed.registry.schedules():
+    fan_out = ARN.format("lambda", f"function:{names.function('ingress-fan-out')}")
+    for schedule_id, cron, task in deployed.registry.schedules():
         schedule = schedules[schedule_id]
         target = readable(schedule["Target"])
-        assert target["Arn"] == ARN.format("lambda", f"function:{names.function('ingress-fan-out')}")
+        machine = cron.machine and ARN.format("states", f"stateMachine:{names.machine(cron.machine)}")
+        assert target["Arn"] == (machine or fan_out)
         assert json.loads(target["Input"]) == {
             "schedule": schedule_id,
             "task": task.id,

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from analytics.ml_training.container import train
+from analytics.ml_training.model import AT_ONCE, ROUND_AT_ONCE
 from infra import bundles
 from infra.constructs.training_container import COMMAND, HEARTBEAT, training_definition
+from infra.constructs.training_round import round_definition
 from infra.image import build_command
+from infra.names import Names
 from tradewind.tasks.container import BEAT, LIMIT, SPAN
 
 from .conftest import Application, readable
@@ -18,6 +21,8 @@ from .conftest import Application, readable
 STACK = "analytics-container"
 DEFINITION = training_definition("the-cluster", "the-family", networked=True)
 STATES: dict[str, Any] = DEFINITION["States"]
+ROUND = round_definition(Names("dev"))
+TRAIN_EACH: dict[str, Any] = ROUND["States"]["Train each"]
 
 
 def statements(application: Application, description: str) -> list[dict[str, Any]]:
@@ -71,13 +76,54 @@ def test_training_that_is_handed_on_for_ever_ends() -> None:
     assert STATES["Does not end"]["Type"] == "Fail"
 
 
-def test_every_state_is_reached() -> None:
-    targets = {DEFINITION["StartAt"]}
-    for state in STATES.values():
+@pytest.mark.parametrize(
+    "definition", [DEFINITION, ROUND, TRAIN_EACH["ItemProcessor"]], ids=["training", "round", "tenant"]
+)
+def test_every_state_is_reached(definition: dict[str, Any]) -> None:
+    targets = {definition["StartAt"]}
+    for state in definition["States"].values():
         targets |= {state[way] for way in ("Next", "Default") if way in state}
         targets |= {choice["Next"] for choice in state.get("Choices", [])}
         targets |= {caught["Next"] for caught in state.get("Catch", [])}
-    assert targets == set(STATES)
+    assert targets == set(definition["States"])
+
+
+def test_round_trains_a_number_of_tenants_at_once_and_one_that_fails_leaves_the_others_alone() -> None:
+    assert (TRAIN_EACH["Type"], TRAIN_EACH["MaxConcurrency"]) == ("Map", 20)
+    assert ROUND_AT_ONCE < AT_ONCE
+    assert TRAIN_EACH["ToleratedFailurePercentage"] == 100
+    of_a_tenant = TRAIN_EACH["ItemProcessor"]
+    assert of_a_tenant["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    train = of_a_tenant["States"]["Train"]
+    assert train["Resource"] == "arn:aws:states:::states:startExecution.sync:2"
+    assert train["Catch"][0]["ErrorEquals"] == ["StepFunctions.ExecutionAlreadyExistsException"]
+    asked = of_a_tenant["States"]["Ask"]["Parameters"]["Payload"]
+    assert (asked["source"], asked["payload"]) == ("workflow", {"until.$": "$.slot"})
+    assert ROUND["TimeoutSeconds"] < 24 * 3600
+
+
+def test_round_may_ask_for_trainings_and_run_their_machine_and_nothing_else(real: Application) -> None:
+    found = statements(real, "What the state machine tradewind-dev-ml-training-round may")
+    own: dict[str, list[str]] = {}
+    for each in found:
+        for action in each["Action"]:
+            own.setdefault(action, []).extend(each["Resource"])
+    ends = {action: sorted(arn.split(":", 5)[-1] for arn in arns) for action, arns in own.items()}
+    assert ends["lambda:InvokeFunction"] == [
+        "function:tradewind-dev-analytics-attribution-ml-training", "function:tradewind-dev-ingress-fan-out",
+    ]  # fmt: skip
+    assert ends["states:StartExecution"] == [
+        "stateMachine:tradewind-dev-ml-training", "stateMachine:tradewind-dev-ml-training-round",
+    ]  # fmt: skip
+    assert ends["states:StopExecution"] == [
+        "execution:tradewind-dev-ml-training-round/*", "execution:tradewind-dev-ml-training-round:*",
+        "execution:tradewind-dev-ml-training:*",
+    ]  # fmt: skip
+    assert ends["events:PutRule"] == ["rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
+    assert {action for action in own if not action.startswith("logs:")} == {
+        "lambda:InvokeFunction", "states:StartExecution", "states:DescribeExecution", "states:StopExecution",
+        "states:RedriveExecution", "events:PutTargets", "events:PutRule", "events:DescribeRule",
+    }  # fmt: skip
 
 
 def test_definition_has_the_networks_subnets_and_no_place_left_open(real: Application) -> None:
@@ -130,7 +176,7 @@ def test_container_may_do_what_it_does_and_nothing_else(real: Application) -> No
 def test_machine_may_run_this_container_with_its_roles_alone(real: Application) -> None:
     own = {
         action: each
-        for each in statements(real, "What the state machine tradewind-dev-ml-training")
+        for each in statements(real, "What the state machine tradewind-dev-ml-training may")
         for action in each["Action"]
     }
     assert all(":task-definition/tradewind-dev-training" in each for each in own["ecs:RunTask"]["Resource"])
@@ -146,6 +192,8 @@ def test_alarms_tell_of_trainings_that_fail_are_late_or_given_up(real: Applicati
         "tradewind-dev-ml-training-failed": "ExecutionsFailed",
         "tradewind-dev-ml-training-late": "ExecutionTime",
         "tradewind-dev-ml-training-timed-out": "ExecutionsTimedOut",
+        "tradewind-dev-ml-training-round-failed": "ExecutionsFailed",
+        "tradewind-dev-ml-training-round-timed-out": "ExecutionsTimedOut",
     }
 
 

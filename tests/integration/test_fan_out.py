@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ingress.fan_out import FanOut
+from ingress.rounds import list_round
 from tests.integration.headquarters import HOUR, SLOT, Headquarters, a_manifest, fire
-from tradewind.errors import NotFoundError
+from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
 
@@ -175,3 +177,54 @@ def test_ten_thousand_tenants_get_one_message_each_spread_over_the_window(hq: He
     assert sum(released) == 10_000
     sent = [json.loads(entry.body)["tenant_id"] for entry in hq.queues.sent]
     assert len(sent) == len(set(sent)) == 10_000
+
+
+def listed(hq: Headquarters, after: object = None, page: int = 100) -> dict[str, Any]:
+    event = {"schedule": "hourly", "time": SLOT.isoformat(), "after": after}
+    return list_round(hq.platform, a_manifest(), event, SLOT, page)
+
+
+def test_round_goes_through_the_active_tenants_page_by_page_and_writes_nothing(
+    hq: Headquarters, crowd: int
+) -> None:
+    found, after, pages = [], None, 0
+    while True:
+        page = listed(hq, after)
+        assert (page["slot"], page["cause"]) == (SLOT.isoformat(), "hourly@2026-11-20T10:30")
+        found += page["tenants"]
+        after, pages = page["after"], pages + 1
+        if after is None:
+            break
+    assert (len(set(found)), len(found), pages) == (crowd, crowd, 3)
+    active = hq.house.query("SELECT tenant_id::text AS id FROM tenants WHERE status = 'active'")
+    assert sorted(found) == sorted(row["id"] for row in active)
+    assert (hq.count("schedule_slot"), hq.count("outbox")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "everybody", "left"),
+    [
+        ("schedule", "hourly", True, 0),
+        ("schedule", "daily", True, 250),
+        ("task", "sweep", True, 0),
+        ("task", "sweep", False, 249),
+        ("task", "another", True, 250),
+    ],
+)
+def test_round_leaves_out_what_is_paused(
+    hq: Headquarters, crowd: int, kind: str, name: str, everybody: bool, left: int
+) -> None:
+    whose = PLATFORM_TENANT if everybody else hq.house.tenant_id
+    hq.write(
+        "INSERT INTO pauses (tenant_id, kind, name, actor, reason) VALUES (%s, %s, %s, 'me', 'a test')",
+        whose, kind, name,
+    )  # fmt: skip
+    assert len(listed(hq, page=1000)["tenants"]) == left
+    assert crowd == 250
+
+
+def test_round_of_an_unknown_schedule_or_behind_no_tenant_is_refused(hq: Headquarters) -> None:
+    with pytest.raises(NotFoundError, match="nightly"):
+        list_round(hq.platform, a_manifest(), {"schedule": "nightly", "after": None}, SLOT)
+    with pytest.raises(InvalidPayloadError, match="after"):
+        listed(hq, "the-first")

@@ -346,6 +346,18 @@ def test_task_starts_one_execution_for_its_training(room: Classroom) -> None:
     ]
 
 
+def test_task_leaves_the_container_to_the_round_that_asks(room: Classroom) -> None:
+    room.fill(400)
+    house = room.house
+    house.long_machines.running = AT_ONCE
+    end = house.run(attribution_ml_training, {"until": UNTIL.isoformat()}, source=Source.WORKFLOW)
+    assert isinstance(end, Done)
+    assert end.result["state"] == "requested"
+    assert end.result["execution"].endswith(end.result["training_id"])
+    assert house.long_machines.started == {}
+    assert [row["state"] for row in house.query(TRAININGS)] == ["requested"]
+
+
 def test_task_asks_for_no_container_where_too_little_happened(room: Classroom) -> None:
     assert ask(room.house)["reason"] == "too_few_samples"
     room.fill(400, converting="none")

@@ -5,8 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingress.fan_out import slot_of
-from ingress.slots import local_name, next_slot, previous_slot, spread_of, window_for
+from ingress.slots import local_name, next_slot, previous_slot, slot_of, spread_of, window_for
 from tests.fakes import NOON
 from tradewind.clock import FixedClock
 from tradewind.tasks.retry import Backoff, Retry, exponential, fixed

@@ -26,8 +26,14 @@ HELD_FOR = timedelta(minutes=32)
 """How long a container's claim stands without another word from it: longer than a container may run."""
 MACHINE = "ml-training"
 """The state machine that runs the container; one execution a training."""
-AT_ONCE = 20
-"""Trainings of all tenants that run at the same time; further ones wait for their turn."""
+ROUND = "ml-training-round"
+"""The state machine that goes through all tenants in the night."""
+ROUND_AT_ONCE = 20
+"""Trainings of a round that run at the same time."""
+AT_ONCE = 30
+"""Trainings, those of a round among them, beside which one that is asked for alone still begins: it waits for its turn
+beyond, and never behind a whole round.
+"""
 
 
 class Reason(StrEnum):

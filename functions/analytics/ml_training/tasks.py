@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from analytics.ml_training.model import AT_ONCE, MACHINE, Reason, State
+from analytics.ml_training.model import AT_ONCE, MACHINE, ROUND, Reason, State
 from analytics.ml_training.payloads import TrainingRequest
 from analytics.ml_training.repository import Trainings
 from tradewind.clock import Clock
 from tradewind.errors import InvalidPayloadError
 from tradewind.ports import LongMachines
+from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, fixed
 from tradewind.tasks.run import Continuation, Run
 from tradewind.tasks.task import task
@@ -26,7 +27,9 @@ _SLUG = 40
 
 @dataclass(frozen=True, slots=True)
 class TrainingAsked:
-    """``state`` is ``requested`` where a container trains now, ``skipped`` where there is too little to learn from."""
+    """``state`` is ``requested`` where a container trains, ``skipped`` where there is too little to learn from.
+    ``execution`` is the name of the state machine's execution that runs the container.
+    """
 
     training_id: UUID
     state: State
@@ -36,7 +39,7 @@ class TrainingAsked:
 
 @task(
     "analytics-attribution-ml-training",
-    schedule=Cron("0 4 * * *", name="analytics-attribution-ml-training-scheduled"),
+    schedule=Cron("0 4 * * *", name="analytics-attribution-ml-training-scheduled", machine=ROUND),
     each_tenant=True,
     retry=Retry(attempts=2, backoff=fixed(60)),
     cap=1,
@@ -52,7 +55,8 @@ def attribution_ml_training(
 ) -> TrainingAsked | Continuation:
     """Have a container learn each channel's part in conversions from the tenant's journeys of 90 days.
 
-    Waits for its turn where many train already; a tenant with too little data gets no container.
+    A tenant with too little data gets no container. Asked by the nightly round, it notes the training, and the round
+    runs the container; otherwise it has one started, and waits for its turn where many train already.
     """
     until = payload.until or run.moment(clock)
     if until > clock.now():
@@ -61,10 +65,12 @@ def attribution_ml_training(
         reason = Trainings(tx).why_not(until)
     if reason is not None:
         return TrainingAsked(run.id, State.SKIPPED, reason)
-    if long_machines.count_running(MACHINE, AT_ONCE) >= AT_ONCE:
+    asked_by_round = run.source is Source.WORKFLOW
+    if not asked_by_round and long_machines.count_running(MACHINE, AT_ONCE) >= AT_ONCE:
         return run.continue_with(run.checkpoint or {}, wait=TURN)
     with db.begin() as tx:
         Trainings(tx).request(run.id, until, may_use=payload.use)
     execution = f"{tenant.slug[:_SLUG]}-{run.id}"
-    long_machines.start(MACHINE, execution, {"tenant": str(tenant.id), "training": str(run.id)})
+    if not asked_by_round:
+        long_machines.start(MACHINE, execution, {"tenant": str(tenant.id), "training": str(run.id)})
     return TrainingAsked(run.id, State.REQUESTED, None, execution)

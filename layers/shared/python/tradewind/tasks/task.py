@@ -228,8 +228,9 @@ def _check(made: Task) -> None:
         ),
         "entity must name a payload field": made.entity is not None
         and made.entity not in made.payload.model_fields,
-        "a schedule works by tenant (zone, only_due), but each_tenant is off": any(
-            (cron.zone == TENANT or cron.only_due) and not made.each_tenant for cron in made.crons
+        "a schedule works by tenant (zone, only_due, machine), but each_tenant is off": any(
+            (cron.zone == TENANT or cron.only_due or cron.machine) and not made.each_tenant
+            for cron in made.crons
         ),
         "a schedule in the tenant's zone cannot be only_due as well": any(
             cron.zone == TENANT and cron.only_due for cron in made.crons

@@ -49,7 +49,8 @@ class Cron:
 
     ``payload`` is handed to the task. With ``only_due`` only tenants get a message that have said when they have work:
     SQL's ``mark_due(schedule, at)``, beside the write that makes the work. Day and weekday may not both be restricted:
-    EventBridge has no such rule.
+    EventBridge has no such rule. With a ``machine`` the clock starts that state machine, which goes through the tenants
+    itself and runs the task for each; the fan-out may still be fired by hand.
     """
 
     expression: str
@@ -58,6 +59,7 @@ class Cron:
     payload: Mapping[str, Any] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
     only_due: bool = False
+    machine: str | None = None
 
     def __post_init__(self) -> None:
         fields = self.expression.split()
