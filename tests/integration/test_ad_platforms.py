@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -309,6 +313,67 @@ def test_refund_of_an_order_that_never_converts_waits_for_half_a_minute(room: Ad
         assert row == {"state": "retrying"}
     told = room.result(REFUND, {"id": 6001, "order_id": ORDER}, "refund")["told"]
     assert {each["reason"] for each in told} == {"no_purchase"}
+
+
+def test_refund_that_waited_in_vain_is_told_once_its_purchase_is(room: AdRoom) -> None:
+    room.place()
+    room.refund()
+    for _ in range(3):
+        room.run(REFUND, {"id": 6001, "order_id": ORDER}, "refund")
+    told = room.result(REFUND, {"id": 6001, "order_id": ORDER}, "refund")["told"]
+    assert {each["reason"] for each in told} == {"no_purchase"}
+
+    room.tell_all()
+    started = room.house.query(
+        "SELECT task, payload, source, cause FROM outbox WHERE source = 'reconciliation' ORDER BY cause"
+    )
+    assert {(row["task"], row["source"], row["payload"]["refund_id"]) for row in started} == {
+        (REFUND, "reconciliation", 6001)
+    }
+    assert len(started) == 2
+    for row in started:
+        room.result(REFUND, row["payload"], row["cause"])
+    assert sorted(room.ledger("destination, event_name, state, value_cents")) == [
+        ("ga4", "purchase", "acknowledged", 3901),
+        ("ga4", "refund", "acknowledged", 1951),
+        ("meta", "purchase", "acknowledged", 5900),
+        ("meta", "refund", "acknowledged", 2050),
+        ("tiktok", "purchase", "acknowledged", 5900),
+    ]
+    assert [each["name"] for each in room.seen("ga4")["events"]] == ["purchase", "refund"]
+    room.tell_all(cause="told again")
+    assert len(room.house.query("SELECT FROM outbox WHERE source = 'reconciliation'")) == 2
+
+
+def test_refund_whose_purchase_is_told_while_it_gives_up_is_told(room: AdRoom) -> None:
+    """It has seen no purchase, waits for the order's lock to say so, and looks once more behind it."""
+    room.place()
+    room.refund()
+    for _ in range(3):
+        room.run(REFUND, {"id": 6001, "order_id": ORDER}, "refund")
+    held = threading.Event()
+
+    def tell_purchase() -> None:
+        """Hold the order, and commit its purchase when the refund waits for it."""
+        with psycopg.connect(room.house.urls.app) as connection:
+            connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(room.house.tenant_id),))
+            assert connection.execute("SELECT FROM orders FOR NO KEY UPDATE").fetchall() == [()]
+            held.set()
+            while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+                time.sleep(0.01)
+            connection.execute(
+                "INSERT INTO conversion_events_sent (destination, event_name, subject, shopify_order_id, event_id,"
+                " state, value_cents, currency, occurred_at) SELECT d, 'purchase', %s, %s, 'x', 'acknowledged', 3901,"
+                " 'USD', now() FROM unnest(ARRAY['ga4', 'meta']) d",
+                (str(ORDER), ORDER),
+            )
+
+    with ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(tell_purchase)
+        assert held.wait(10)
+        told = room.result(REFUND, {"id": 6001, "order_id": ORDER}, "refund")["told"]
+        telling.result()
+    assert {each["outcome"] for each in told} == {"acknowledged"}
 
 
 def test_refund_waits_for_its_purchase_and_its_row(room: AdRoom) -> None:

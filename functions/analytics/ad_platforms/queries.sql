@@ -29,6 +29,16 @@ FROM refunds r WHERE r.shopify_refund_id = %(refund_id)s;
 SELECT e.destination, e.state FROM conversion_events_sent e
 WHERE e.shopify_order_id = %(order_id)s AND e.event_name = 'purchase' ORDER BY e.destination;
 
+-- lock_order --
+-- Until the transaction ends nobody else decides what is told of this order's refunds.
+SELECT FROM orders o WHERE o.shopify_order_id = %(order_id)s FOR NO KEY UPDATE;
+
+-- pick_untold_refunds --
+-- Refunds of an order that a platform was not told, since it did not know of the purchase.
+SELECT e.subject::bigint AS shopify_refund_id FROM conversion_events_sent e
+WHERE e.shopify_order_id = %(order_id)s AND e.destination = %(destination)s AND e.event_name = 'refund'
+  AND e.state = 'skipped' AND e.reason = 'no_purchase' ORDER BY 1;
+
 -- pick_told --
 -- How an order's purchase stands at each platform, and since when the platform may know its id.
 SELECT e.destination, e.state, e.first_told_at, e.updated_at FROM conversion_events_sent e
@@ -40,7 +50,8 @@ SELECT m.platform, count(*)::integer AS accounts FROM ad_account_mappings m WHER
 
 -- claim_event --
 -- Take an event to tell it, whose row is as it was before the claim. Nobody else's claim is taken before it has ended,
--- and nothing that was told, refused to be told, or may have been told for too long.
+-- and nothing that was told, refused to be told, or may have been told for too long. A refund that was refused for want of
+-- its purchase may be told once that is.
 WITH before AS (
     SELECT e.state, e.run_id, e.lease_until, e.first_told_at FROM conversion_events_sent e
     WHERE e.destination = %(destination)s AND e.event_name = %(event_name)s AND e.subject = %(subject_key)s
@@ -53,9 +64,9 @@ WITH before AS (
     ON CONFLICT (tenant_id, destination, event_name, subject) DO UPDATE SET
         state = 'claimed', reason = NULL, value_cents = excluded.value_cents, payload_hash = excluded.payload_hash,
         attempts = e.attempts + 1, run_id = excluded.run_id, lease_until = excluded.lease_until,
-        first_told_at = CASE WHEN e.state = 'failed' THEN excluded.first_told_at ELSE e.first_told_at END,
+        first_told_at = CASE WHEN e.state IN ('failed', 'skipped') THEN excluded.first_told_at ELSE e.first_told_at END,
         updated_at = excluded.updated_at
-    WHERE e.state = 'failed'
+    WHERE e.state = 'failed' OR (e.state = 'skipped' AND e.reason = 'no_purchase')
        OR (%(repeatable)s AND e.state = 'sent')
        OR (%(repeatable)s AND e.state = 'claimed' AND (e.run_id = %(run_id)s OR e.lease_until <= %(now_at)s))
     RETURNING e.first_told_at

@@ -86,6 +86,16 @@ class Ledger:
         rows = self._tx.fetch_all(QUERIES["list_standings"], {"order_id": order_id})
         return {Destination(row["destination"]): row["state"] for row in rows}
 
+    def lock_order(self, order_id: int) -> None:
+        """Until the transaction ends nobody else decides what is told of this order's refunds."""
+        self._tx.execute(QUERIES["lock_order"], {"order_id": order_id})
+
+    def pick_untold_refunds(self, destination: Destination, order_id: int) -> list[int]:
+        """Refunds that a platform was not told, since it did not know of the purchase."""
+        about = {"destination": destination, "order_id": order_id}
+        rows = self._tx.fetch_all(QUERIES["pick_untold_refunds"], about)
+        return [int(row["shopify_refund_id"]) for row in rows]
+
     def pick_told(self, order_id: int) -> Mapping[Destination, Standing]:
         """The same with its times."""
         rows = self._tx.fetch_all(QUERIES["pick_told"], {"order_id": order_id})

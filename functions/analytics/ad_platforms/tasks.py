@@ -14,42 +14,57 @@ from analytics.ad_platforms.model import (
     purchase_of,
     refund_of,
     waits_for,
-    without_purchase,
 )
 from analytics.ad_platforms.payloads import OrderToTell, RefundToTell, TikTokEvent
 from analytics.ad_platforms.repository import Entry, Ledger, Shop
-from analytics.ad_platforms.telling import Outcome, Told, tell
+from analytics.ad_platforms.telling import Outcome, Told, tell, tell_refund
 from tradewind.advertising import ConversionApis, Destination
 from tradewind.clock import Clock
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.tasks.message import Source
 from tradewind.tasks.retry import Retry, exponential
-from tradewind.tasks.run import Continuation, Run
+from tradewind.tasks.run import Continuation, Outbox, Run
 from tradewind.tasks.task import task
 from tradewind.tasks.triggers import Webhook
 from tradewind.tenancy.database import TenantDb
 from tradewind.tenancy.tenant import Tenant
 
 CONVERSION = Retry(attempts=3, backoff=exponential(2, 30))
+LATE_REFUNDS = ("analytics-send-refund-event",)
+"""A refund may have come before its purchase was told."""
 
 
-@task("analytics-send-ga4-purchase", retry=CONVERSION, entity="order_id")
+@task("analytics-send-ga4-purchase", retry=CONVERSION, entity="order_id", starts=LATE_REFUNDS)
 def send_ga4_purchase(
-    payload: OrderToTell, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+    payload: OrderToTell,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    apis: ConversionApis,
+    clock: Clock,
+    outbox: Outbox,
 ) -> Told:
     """Tell Google Analytics of a purchase; its transaction id is the order's.
 
     Google says nothing of what it does with it: 2xx counts as taken.
     """
-    return _purchase(Destination.GA4, run, tenant, db, apis, clock, payload.order_id)
+    told = _purchase(Destination.GA4, run, tenant, db, apis, clock, payload.order_id)
+    return _with_late_refunds(told, db, outbox, payload.order_id)
 
 
-@task("analytics-send-meta-purchase", retry=CONVERSION, entity="order_id")
+@task("analytics-send-meta-purchase", retry=CONVERSION, entity="order_id", starts=LATE_REFUNDS)
 def send_meta_purchase(
-    payload: OrderToTell, run: Run, tenant: Tenant, db: TenantDb, apis: ConversionApis, clock: Clock
+    payload: OrderToTell,
+    run: Run,
+    tenant: Tenant,
+    db: TenantDb,
+    apis: ConversionApis,
+    clock: Clock,
+    outbox: Outbox,
 ) -> Told:
     """Tell Meta of a purchase by the Conversions API, with what is known of the customer hashed."""
-    return _purchase(Destination.META, run, tenant, db, apis, clock, payload.order_id)
+    told = _purchase(Destination.META, run, tenant, db, apis, clock, payload.order_id)
+    return _with_late_refunds(told, db, outbox, payload.order_id)
 
 
 @task("analytics-send-tiktok-event", retry=CONVERSION)
@@ -86,7 +101,8 @@ def send_refund_event(
 ) -> RefundTold | Continuation:
     """Tell GA4 and Meta of a refund, with what came back, where they know of the purchase. TikTok takes none.
 
-    Webhooks come in any order: the refund waits until it is stored and the purchase is told, for a quarter of an hour.
+    Webhooks come in any order: the refund waits until it is stored and the purchase is told, for a quarter of an hour;
+    whoever tells the purchase later starts this again.
     GA4 counts a refund as often as it is told: one whose answer was lost is not told again.
     """
     connected = apis.connected() & TAKE_REFUNDS
@@ -102,14 +118,7 @@ def send_refund_event(
         consents = consents_of(order.attributes, tenant.settings)
         event = refund_of(order, refund, tenant.id, tenant.shop_domain, consents)
         told = tuple(
-            tell(
-                run,
-                db,
-                apis,
-                clock,
-                Entry(each, str(refund.id), event),
-                without_purchase(purchases.get(each)),
-            )
+            tell_refund(run, db, apis, clock, Entry(each, str(refund.id), event), order.id)
             for each in sorted(connected - waiting)
         )
     if waiting:
@@ -139,3 +148,20 @@ def _purchase(
     event = purchase_of(order, tenant.id, tenant.shop_domain, consents_of(order.attributes, tenant.settings))
     refused = SkipReason.TEST_ORDER if order.test else None
     return tell(run, db, apis, clock, Entry(destination, str(order_id), event), refused)
+
+
+def _with_late_refunds(told: Told, db: TenantDb, outbox: Outbox, order_id: int) -> Told:
+    """Have refunds told that were left untold because the platform did not know of the purchase."""
+    if told.outcome in {Outcome.ACKNOWLEDGED, Outcome.KNOWN}:
+        with db.begin() as tx:
+            ledger = Ledger(tx)
+            ledger.lock_order(order_id)
+            refunds = ledger.pick_untold_refunds(Destination(told.destination), order_id)
+        for refund_id in refunds:
+            outbox.start(
+                send_refund_event,
+                RefundToTell(refund_id=refund_id, order_id=order_id),
+                key=str(refund_id),
+                source=Source.RECONCILIATION,
+            )
+    return told

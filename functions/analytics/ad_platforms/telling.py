@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from analytics.ad_platforms.model import SkipReason, is_known_still, is_repeatable, skip_reason
+from analytics.ad_platforms.model import (
+    SkipReason,
+    is_known_still,
+    is_repeatable,
+    skip_reason,
+    without_purchase,
+)
 from analytics.ad_platforms.repository import Claim, Entry, Ledger
 from tradewind.advertising import ConversionApis
 from tradewind.clock import Clock
@@ -76,6 +82,21 @@ def tell(
     with db.begin() as tx:
         Ledger(tx).mark_acknowledged(entry, run.id, receipt, clock.now())
     return _told(entry, Outcome.ACKNOWLEDGED, value_cents=prepared.value_cents)
+
+
+def tell_refund(
+    run: Run, db: TenantDb, apis: ConversionApis, clock: Clock, entry: Entry, order_id: int
+) -> Told:
+    """Tell a platform a refund where it was told the purchase. Where not, that is noted under the order's lock: whoever
+    tells the purchase looks there afterwards, and one of the two sees the other.
+    """
+    with db.begin() as tx:
+        ledger = Ledger(tx)
+        ledger.lock_order(order_id)
+        reason = without_purchase(ledger.list_purchases(order_id).get(entry.destination))
+        if reason is not None:
+            ledger.skip(entry, reason, clock.now())
+    return tell(run, db, apis, clock, entry) if reason is None else _told(entry, Outcome.SKIPPED, reason)
 
 
 def _skip(db: TenantDb, entry: Entry, reason: SkipReason, now: datetime) -> Told:
