@@ -23,7 +23,6 @@ TRIAL = Trial(
     time_percent=40,
     longest_time=timedelta(seconds=20),
     unsent_after=timedelta(seconds=5),
-    concurrency=2,
     schedules_fire=False,
 )
 
@@ -36,8 +35,9 @@ def ground() -> Iterator[Ground]:
     folder = paths.RUN / "crash-orders"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    lost_after = timedelta(seconds=SIZES[chosen_size()].lost_s)
-    trial = replace(TRIAL, crash_orders=str(folder), lost_after=lost_after)
+    size = SIZES[chosen_size()]
+    lost_after = timedelta(seconds=size.lost_s)
+    trial = replace(TRIAL, crash_orders=str(folder), lost_after=lost_after, concurrency=size.workers)
     own = start_cloud(trial=trial)
     cloud = Cloud(own.state, authorizes=False)
     try:

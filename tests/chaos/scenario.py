@@ -28,6 +28,8 @@ LARGE_NOTE = "n" * 950_000
 class Size:
     """How much. ``kills`` are those of each crash point, ``outage_s`` is how long Postgres is away under load, and
     ``lost_s`` after how long a sent message counts as lost: the more there are, the longer one may lie in its queue.
+    ``workers`` are those of each queue: where much is to be done they wait for each other, and where little is, each
+    costs its start.
     """
 
     webhooks: int
@@ -36,12 +38,13 @@ class Size:
     patience_s: float
     outage_s: float
     lost_s: int
+    workers: int
 
 
 SIZES = {
-    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=240, outage_s=8, lost_s=20),
-    "medium": Size(webhooks=2_000, tenants=10, kills=4, patience_s=300, outage_s=30, lost_s=60),
-    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=900, outage_s=60, lost_s=120),
+    "small": Size(webhooks=120, tenants=3, kills=1, patience_s=240, outage_s=8, lost_s=20, workers=2),
+    "medium": Size(webhooks=2_000, tenants=10, kills=4, patience_s=300, outage_s=30, lost_s=60, workers=4),
+    "large": Size(webhooks=10_000, tenants=10, kills=12, patience_s=900, outage_s=60, lost_s=300, workers=4),
 }
 
 

@@ -100,11 +100,14 @@ ORDER BY 1
 """
 _OPEN_RUNS = """
 SELECT task, cause, state, attempt, lease_until, next_attempt_at, error_class, error_message
-FROM task_run WHERE state NOT IN ('succeeded', 'failed') ORDER BY task, cause
+FROM task_run WHERE state NOT IN ('succeeded', 'failed') ORDER BY task, cause LIMIT %s
 """
 _OPEN_MESSAGES = """
-SELECT task, cause, state, delivery, created_at, sent_at, due_at FROM outbox WHERE state <> 'done' ORDER BY created_at
+SELECT task, cause, state, delivery, created_at, sent_at, due_at FROM outbox WHERE state <> 'done'
+ORDER BY created_at LIMIT %s
 """
+_NAMED = 40
+"""So many open runs and messages are read: looking must not cost what working does."""
 _RUNS = """
 SELECT task, cause, entity, bool_or(state = 'succeeded') AS succeeded FROM (
     SELECT task, split_part(cause, %s, 1) AS cause, entity, state FROM task_run
@@ -199,9 +202,11 @@ def _differing(what: str, expected: Counter[Any], found: Counter[Any]) -> list[s
 
 
 def unfinished(cloud: Cloud) -> list[str]:
-    """Runs and messages that have not ended, of whatever tenant; a hanging lease and a stuck group show here."""
-    runs = [f"run {json.dumps(row, default=str)}" for row in cloud.query(_OPEN_RUNS)]
-    messages = [f"message {json.dumps(row, default=str)}" for row in cloud.query(_OPEN_MESSAGES)]
+    """The first runs and messages that have not ended, of whatever tenant; a hanging lease and a stuck group show
+    here.
+    """
+    runs = [f"run {json.dumps(row, default=str)}" for row in cloud.query(_OPEN_RUNS, _NAMED)]
+    messages = [f"message {json.dumps(row, default=str)}" for row in cloud.query(_OPEN_MESSAGES, _NAMED)]
     return runs + messages
 
 
