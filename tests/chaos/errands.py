@@ -20,6 +20,7 @@ from tradewind.tasks.registry import Registry
 
 PERSISTENCE_S = 60.0
 LOOK_BACK = timedelta(days=10)
+DAY = timedelta(days=1)
 START_S = 20.0
 _NOT_DONE = "SELECT 1 FROM outbox WHERE task = %s AND tenant_id = ANY (%s) AND state <> 'done' LIMIT 1"
 UNREADABLE = "this is no message"
@@ -46,7 +47,7 @@ def fire_schedules(cloud: Cloud, registry: Registry, now: datetime, tenants: Seq
     """
     with ThreadPoolExecutor(2) as pool:
         fired = [
-            pool.submit(_fire, cloud, schedule, task.id, _slot(now, 30), tenants)
+            pool.submit(_fire, cloud, schedule, task.id, _slot(now), tenants)
             for schedule, _, task in registry.schedules()
         ]
     for each in fired:
@@ -54,14 +55,16 @@ def fire_schedules(cloud: Cloud, registry: Registry, now: datetime, tenants: Seq
 
 
 def fire_last(cloud: Cloud, registry: Registry, now: datetime, tenants: Sequence[UUID]) -> None:
-    """The schedules whose work depends on which orders are here, once more when all of them are."""
+    """The schedules whose work depends on which orders are here, once more when all of them are: a day later, since a
+    slot is worked once.
+    """
     for schedule, _, task in registry.schedules():
         if schedule in LAST:
-            _fire(cloud, schedule, task.id, _slot(now, 31), tenants)
+            _fire(cloud, schedule, task.id, _slot(now + DAY), tenants)
 
 
-def _slot(now: datetime, minute: int) -> str:
-    return (now - LOOK_BACK).astimezone(UTC).replace(minute=minute, second=0, microsecond=0).isoformat()
+def _slot(now: datetime) -> str:
+    return (now - LOOK_BACK).astimezone(UTC).replace(minute=30, second=0, microsecond=0).isoformat()
 
 
 def _fire(cloud: Cloud, schedule: str, task: str, slot: str, tenants: Sequence[UUID]) -> None:
