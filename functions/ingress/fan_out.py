@@ -15,7 +15,7 @@ from uuid import UUID
 from ingress.manifest import Manifest, load_manifest
 from ingress.platform import Platform, current_platform
 from ingress.rounds import list_round
-from ingress.slots import local_name, next_slot, period_of, slot_of, spread_of, window_for
+from ingress.slots import cause_of, local_name, next_slot, period_of, slot_of, spread_of, window_for
 from tradewind.crash import Point, reached
 from tradewind.errors import NotFoundError
 from tradewind.loglines import count_line, log_line
@@ -187,7 +187,7 @@ class FanOut:
 
     def _write(self, db: PlatformDb, fired: Fired, due: Iterable[tuple[UUID, datetime]]) -> int:
         slot = local_name(fired.slot, fired.zone)
-        cause = f"{fired.schedule}@{slot}"
+        cause = cause_of(fired.schedule, fired.slot, fired.zone)
         rows = [
             {
                 "tenant_id": str(tenant_id),

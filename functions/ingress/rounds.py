@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ingress.manifest import Manifest
 from ingress.platform import Platform
-from ingress.slots import local_name, slot_of
+from ingress.slots import cause_of, slot_of
 from tradewind.errors import InvalidPayloadError, NotFoundError
 from tradewind.tenancy.tenant import PLATFORM_TENANT
 
@@ -58,7 +58,7 @@ def list_round(
     }
     with platform.session() as session:
         tenants = [str(row["tenant"]) for row in session.call(_LIST, asked)]
-    cause = f"{event['schedule']}@{local_name(slot, about['zone'])}"
+    cause = cause_of(event["schedule"], slot, about["zone"])
     following = tenants[-1] if len(tenants) == page else None
     return asdict(Page(tenants, following, slot.isoformat(), cause))
 

@@ -105,6 +105,11 @@ def local_name(slot: datetime, zone: str) -> str:
     return slot.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%dT%H:%M")
 
 
+def cause_of(schedule: str, slot: datetime, zone: str) -> str:
+    """The cause of a tenant's run for a slot: whoever starts it, it is one run."""
+    return f"{schedule}@{local_name(slot, zone)}"
+
+
 def _instant(local: datetime, where: ZoneInfo) -> datetime:
     return local.replace(tzinfo=where, fold=0).astimezone(UTC)
 

@@ -35,6 +35,7 @@ class Machine(Construct):
         substitutions: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(stack, f"{name}-machine")
+        self._stack = stack
         self.name = stack.names.machine(name)
         log_group = logs.CfnLogGroup(
             self,
@@ -74,15 +75,36 @@ class Machine(Construct):
                 ],
             ),
         )
-        Alarm(
+        self.watch(
             self,
             "failures",
-            stack=stack,
-            name=f"{self.name}-failed",
-            description=f"executions of {self.name} fail; open them in the Step Functions console",
-            namespace="AWS/States",
+            "failed",
+            f"executions of {self.name} fail; open them in the Step Functions console",
             metric="ExecutionsFailed",
-            dimensions={"StateMachineArn": self.resource.ref},
-            statistic="Sum",
             threshold=10 if kind == "EXPRESS" else 1,
+        )
+
+    def watch(
+        self,
+        scope: Construct,
+        construct_id: str,
+        ending: str,
+        description: str,
+        *,
+        metric: str,
+        threshold: float = 1,
+        statistic: str = "Sum",
+    ) -> None:
+        """An alarm on one of the machine's metrics; its name is the machine's with an ``ending``."""
+        Alarm(
+            scope,
+            construct_id,
+            stack=self._stack,
+            name=f"{self.name}-{ending}",
+            description=description,
+            namespace="AWS/States",
+            metric=metric,
+            dimensions={"StateMachineArn": self.resource.ref},
+            statistic=statistic,
+            threshold=threshold,
         )

@@ -18,7 +18,6 @@ from constructs import Construct
 
 from analytics.ml_training.model import MACHINE
 from infra import bundles, grants
-from infra.constructs.alarm import Alarm
 from infra.constructs.machine import Machine
 from infra.grants import Grant, as_the_emulator_asks, assumed_by, only_this_account, policy_document
 from infra.names import arn
@@ -304,28 +303,19 @@ class TrainingContainer(Construct):
         )
 
     def _alarms(self) -> None:
-        about = {"StateMachineArn": self.machine.resource.ref}
-        Alarm(
+        self.machine.watch(
             self,
             "late",
-            stack=self._stack,
-            name=f"{self.machine.name}-late",
-            description=f"a training took over {LATE.total_seconds() / 60:g} minutes, interruptions included",
-            namespace="AWS/States",
+            "late",
+            f"a training took over {LATE.total_seconds() / 60:g} minutes, interruptions included",
             metric="ExecutionTime",
-            dimensions=about,
-            statistic="Maximum",
             threshold=LATE.total_seconds() * 1000,
+            statistic="Maximum",
         )
-        Alarm(
+        self.machine.watch(
             self,
             "timed-out",
-            stack=self._stack,
-            name=f"{self.machine.name}-timed-out",
-            description=f"a training was given up after {WHOLE.total_seconds() / 3600:g} hours",
-            namespace="AWS/States",
+            "timed-out",
+            f"a training was given up after {WHOLE.total_seconds() / 3600:g} hours",
             metric="ExecutionsTimedOut",
-            dimensions=about,
-            statistic="Sum",
-            threshold=1,
         )

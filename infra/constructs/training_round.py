@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from analytics.ml_training.model import MACHINE, ROUND, ROUND_AT_ONCE
 from analytics.ml_training.tasks import attribution_ml_training
 from infra import grants
-from infra.constructs.alarm import Alarm
 from infra.constructs.machine import Machine
 from infra.constructs.operator_machines import SERVICE_FAULTS
 from infra.constructs.workflow_definition import FILL_IN, INVOKE, PASSING_ERRORS
@@ -185,15 +184,10 @@ class TrainingRound(Machine):
                 *grants.run_items(own),
             ],
         )
-        Alarm(
+        self.watch(
             self,
             "timed-out",
-            stack=stack,
-            name=f"{self.name}-timed-out",
-            description=f"a round was given up after {WHOLE_S / 3600:g} hours; the tenants behind were not trained",
-            namespace="AWS/States",
+            "timed-out",
+            f"a round was given up after {WHOLE_S / 3600:g} hours; the tenants behind were not trained",
             metric="ExecutionsTimedOut",
-            dimensions={"StateMachineArn": self.resource.ref},
-            statistic="Sum",
-            threshold=1,
         )
