@@ -72,11 +72,13 @@ def test_smoke_that_fails_says_why(cloud: Cloud, tenant: Tenant) -> None:
 
 
 def settle(cloud: Cloud, tenant: Tenant) -> None:
-    """Until what the order's own event starts has ended: the relay finds it by itself once a minute."""
+    """Until what the order's own event starts has ended, and nothing else begins: a schedule may fire at any time."""
     cloud.invoke("ingress-relay", {})
     wanted = "task = 'analytics-process-attribution' AND state = 'succeeded'"
     tenant.wait_for("a processed conversion", lambda: tenant.rows("task_run", wanted))
-    tenant.wait_for("an outbox at rest", lambda: not tenant.rows("outbox", "state <> 'done'"))
+    cloud.pause([tenant.id])
+    tenant.wait_for("an outbox at rest", lambda: not tenant.rows("outbox", "state NOT IN ('done', 'held')"))
+    tenant.wait_for("the end of every run", lambda: not tenant.rows("task_run", "state = 'running'"))
 
 
 def test_doctor_finds_a_running_stage_well_and_changes_nothing(cloud: Cloud, tenant: Tenant) -> None:
