@@ -17,7 +17,7 @@ PARALLEL_TESTS := $(FAST_TESTS) tests/infra tests/integration
 export PYTHONPATH := functions:layers/shared/python:.
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT := $(CURDIR)/.tradewind/cache/jsii
 
-.PHONY: help install up down status demo test fairness chaos bench bench-report check format tasks run runs replay pause resume \
+.PHONY: help install up down status demo test fairness chaos bench bench-report check lint format tasks run runs replay pause resume \
         verify-ads pauses drain remove-tenant privacy tenant credentials api-key smoke doctor build image \
         cost email-preview mail-storm
 
@@ -44,7 +44,7 @@ demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its 
 
 test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
-	@$(VENV)/python -m pytest -q tests/e2e
+	@$(VENV)/python -m pytest -q -n 2 --dist loadgroup tests/e2e
 	@FAIRNESS_SIZE=small $(VENV)/python -m pytest -q tests/fairness
 	@CHAOS_SIZE=small CHAOS_SEED=$(or $(CHAOS_SEED),7) $(VENV)/python -m pytest -q tests/chaos
 
@@ -60,12 +60,14 @@ fairness: $(INSTALLED)  ## Flood the queues while one tenant sends a little [FAI
 chaos: $(INSTALLED)  ## Break everything while 10,000 webhooks come in, and compare the tables [CHAOS_SEED=7 CHAOS_SIZE=medium].
 	@CHAOS_SIZE=$(or $(CHAOS_SIZE),large) CHAOS_SEED=$(CHAOS_SEED) $(VENV)/python -m pytest -q -s tests/chaos
 
-check: $(INSTALLED)  ## Format, lint, types, import contracts, unit and contract tests.
+check: lint  ## Format, lint, types, import contracts, unit and contract tests.
+	@$(VENV)/python -m pytest -q $(FAST_TESTS)
+
+lint: $(INSTALLED)  ## Format, lint, types and import contracts, without a test.
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/mypy $(TYPED)
 	@$(VENV)/lint-imports --cache-dir .tradewind/cache/import-linter
-	@$(VENV)/python -m pytest -q $(FAST_TESTS)
 
 format: $(INSTALLED)  ## Format the code and repair what the linter can.
 	@$(VENV)/ruff check --fix-only --quiet .

@@ -28,7 +28,7 @@ INSERT INTO operator_audit (actor, action, details, reason) VALUES (%(actor)s, %
 
 
 class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 def find_tenant(session: Session, slug: str) -> Tenant:

@@ -136,6 +136,7 @@ class TradewindStack(Stack):
             "TRADEWIND_KMS_KEY": self.names.key_alias,
             "TRADEWIND_PAYLOAD_BUCKET": self.names.payload_bucket,
             "TRADEWIND_SHOPIFY_API_VERSION": DEFAULT_SHOPIFY_VERSION,
+            "PYDANTIC_DISABLE_PLUGINS": "__all__",  # else a cold start reads every package's entry points
             **self._pace(),
         }
         if not self.settings.is_local:

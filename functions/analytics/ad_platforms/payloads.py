@@ -30,13 +30,15 @@ def known_currency(code: str) -> str:
 class OrderToTell(BaseModel):
     """An order whose purchase is to be told."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id
 
 
 class RefundToTell(BaseModel):
     """A refund; Shopify's webhook calls its own id ``id``."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     refund_id: Id = Field(validation_alias=AliasChoices("refund_id", "id"))
     order_id: Id
@@ -50,7 +52,7 @@ class OrderToVerify(BaseModel):
     Manager show; without them the tenant's ``ads.test_codes`` count.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id
     meta_test_code: TestCode | None = None
@@ -58,7 +60,7 @@ class OrderToVerify(BaseModel):
 
 
 class FunnelItem(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     id: Text
     name: Text
@@ -69,7 +71,7 @@ class FunnelItem(BaseModel):
 class FunnelVisitor(BaseModel):
     """What the storefront knows of its visitor; nothing of it is kept."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     customer_id: Id | None = None
     email: Text | None = None
@@ -85,7 +87,7 @@ class FunnelVisitor(BaseModel):
 class TikTokEvent(BaseModel):
     """``Purchase`` is of an order; the others tell of a visit themselves, under the publisher's own id."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     event: Literal["Purchase", "AddToCart", "ViewContent", "InitiateCheckout"] = "Purchase"
     order_id: Id | None = None
@@ -103,7 +105,7 @@ class TikTokEvent(BaseModel):
 class SpendDays(BaseModel):
     """How many days are asked for, up to ``last_day`` (the last complete one)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     last_day: date | None = None
     days: Annotated[int, Field(ge=1, le=93)] | None = None
@@ -112,7 +114,7 @@ class SpendDays(BaseModel):
 class ViewDays(BaseModel):
     """How many days are asked for, up to ``last_day`` (the last complete one)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     last_day: date | None = None
     days: Annotated[int, Field(ge=1, le=7)] = 7
@@ -121,7 +123,7 @@ class ViewDays(BaseModel):
 class AdAccountMapping(BaseModel):
     """An account of the tenant's at a platform; ``currency`` is what it is billed in."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     platform: Literal["meta", "google_ads", "tiktok"]
     account_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

@@ -14,7 +14,7 @@ Id = Annotated[int, Field(gt=0, lt=2**63)]
 class RefundOf(BaseModel):
     """A refund and its order: as Shopify's webhook tells it (``id`` is the refund's), or by hand with ``refund_id``."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: Id
     refund_id: Id
@@ -34,7 +34,7 @@ class RefundOf(BaseModel):
 class Range(BaseModel):
     """Conversions of the last ``days``, or from ``since`` on and before ``until``: a full recalculation names 2004."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     days: Annotated[int, Field(ge=1, le=400)] = 3
     since: AwareDatetime | None = None
@@ -44,7 +44,7 @@ class Range(BaseModel):
 class OrdersAgain(BaseModel):
     """One order, or those placed from ``since`` on and before ``until`` (now)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id | None = None
     since: AwareDatetime | None = None
@@ -64,7 +64,7 @@ class OrdersAgain(BaseModel):
 class Retries(BaseModel):
     """How many conversions are tried again at most."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
@@ -72,6 +72,6 @@ class Retries(BaseModel):
 class Missed(BaseModel):
     """How many orders are settled at most."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=500)] = 100

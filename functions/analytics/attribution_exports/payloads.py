@@ -37,7 +37,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,2000}$"
 class Bucket(BaseModel):
     """A bucket at AWS, or with ``endpoint`` wherever S3's API is spoken: Google's is https://storage.googleapis.com."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["s3"] = "s3"
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")]
@@ -49,7 +49,7 @@ class Bucket(BaseModel):
 class Webhook(BaseModel):
     """An address that takes each file as the body of a POST."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["webhook"] = "webhook"
     url: Url
@@ -67,7 +67,7 @@ class Webhook(BaseModel):
 class Sftp(BaseModel):
     """A server that takes files by SFTP into ``folder``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["sftp"] = "sftp"
     host: Host
@@ -79,7 +79,7 @@ class Sftp(BaseModel):
 class ExportConfig(BaseModel):
     """An export as a person describes it; one of the same name is replaced."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     dataset: Dataset = Dataset.TOUCHES
@@ -127,7 +127,7 @@ class ExportConfig(BaseModel):
 class ExportToMake(BaseModel):
     """An export whose file for ``due_at`` is made and brought; by hand without it, up to the last full day or hour."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     due_at: AwareDatetime | None = None
@@ -136,6 +136,6 @@ class ExportToMake(BaseModel):
 class DueExports(BaseModel):
     """How many exports are started at most."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=10)] = 10

@@ -13,7 +13,7 @@ from analytics.attribution_webhooks.model import EventType, Subscription
 class WebhookSubscription(BaseModel):
     """Who wants to hear of what; one of the same name is replaced, and goes on with what waits for it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     url: str
@@ -32,6 +32,6 @@ class WebhookSubscription(BaseModel):
 class WebhooksToSend(BaseModel):
     """How many are sent before the rest is handed on."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100

@@ -13,7 +13,7 @@ class TrainingRequest(BaseModel):
     used whatever it is worth.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     until: AwareDatetime | None = None
     use: bool = True
@@ -22,7 +22,7 @@ class TrainingRequest(BaseModel):
 class MixRequest(BaseModel):
     """How many local days are learnt from, up to ``last_day`` (the last completed one)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     days: Annotated[int, Field(ge=56, le=731)] = 180
     last_day: date | None = None

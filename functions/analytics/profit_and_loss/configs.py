@@ -32,7 +32,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_white
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ConfigKind(StrEnum):

@@ -34,7 +34,7 @@ LargeId = Annotated[int, Field(gt=0, lt=2**63)]
 
 
 class _Payload(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class StatementRequest(_Payload):

@@ -10,6 +10,6 @@ from pydantic import BaseModel, ConfigDict
 class WeekToTell(BaseModel):
     """The Monday on which the week begins."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     week_on: date

@@ -10,6 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 class AnswersSince(BaseModel):
     """How many days are looked back upon."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     days: Annotated[int, Field(ge=1, le=92)] = 1

@@ -12,7 +12,7 @@ from tradewind.contracts.reviews import OrderId, Sequence
 class QueueRun(BaseModel):
     """A pass over the queue; a dry run only tells what it would do."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     dry_run: bool = False
 
@@ -20,7 +20,7 @@ class QueueRun(BaseModel):
 class FailedRun(BaseModel):
     """A pass over what failed."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     limit: int = Field(default=25, ge=1, le=1000)
 
@@ -28,7 +28,7 @@ class FailedRun(BaseModel):
 class Waiting(BaseModel):
     """How long an e-mail waits for its parcel; without it as long as the tenant says."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     days: int | None = Field(default=None, ge=0, le=365)
 
@@ -36,7 +36,7 @@ class Waiting(BaseModel):
 class EmailRef(BaseModel):
     """One e-mail of an order."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence
@@ -51,7 +51,7 @@ class Resend(EmailRef):
 class Period(BaseModel):
     """So many days from ``since`` on; without it, the last ones. The period before it has the same length."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     since: AwareDatetime | None = None
     days: int = Field(default=30, ge=1, le=366)
@@ -70,7 +70,7 @@ _KINDS = {
 class EmailNews(BaseModel):
     """What became of an e-mail: the platform's own event, or Resend's webhook, whose tags name our row."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence

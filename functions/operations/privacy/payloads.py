@@ -13,7 +13,7 @@ Id = Annotated[int, Field(gt=0, le=2**63 - 1)]
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class RequestCustomer(Wire):

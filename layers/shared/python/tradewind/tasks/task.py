@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tradewind.contracts.events import EVENTS
 from tradewind.tasks.providers import Need, Provider, provider_of
@@ -26,6 +26,8 @@ _OWN_HANDLER = "_HANDLER"
 
 class NoPayload(BaseModel):
     """The payload of a task that takes none."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

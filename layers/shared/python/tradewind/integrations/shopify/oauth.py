@@ -31,7 +31,7 @@ class RenewedTokens:
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     access_token: SecretStr = Field(min_length=1)
     expires_in: int = Field(gt=0)
