@@ -44,7 +44,7 @@ demo: $(INSTALLED)  ## Run order sync on real purchases in a local cloud of its 
 
 test: $(INSTALLED)  ## Run every suite, the end-to-end ones included.
 	@$(VENV)/python -m pytest -q -n 2 --dist loadscope $(PARALLEL_TESTS)
-	@$(VENV)/python -m pytest -q -n 2 --dist loadgroup tests/e2e
+	@$(VENV)/python -m pytest -q -n 2 --dist loadscope tests/e2e
 	@FAIRNESS_SIZE=small $(VENV)/python -m pytest -q tests/fairness
 	@CHAOS_SIZE=small CHAOS_SEED=$(or $(CHAOS_SEED),7) $(VENV)/python -m pytest -q tests/chaos
 

@@ -31,6 +31,13 @@ _NOT_IN_THE_LAYER = "import sys; sys.modules['rich'] = sys.modules['click'] = No
 """Tools of the development environment that httpx would import where they are."""
 _BARE = "pass"
 _IMPORT = f"{_NOT_IN_THE_LAYER}; import importlib; importlib.import_module({{module!r}})"
+_LIBRARIES = f"""{_NOT_IN_THE_LAYER}
+import importlib, json, site
+importlib.import_module({{module!r}})
+of = lambda module: getattr(getattr(module, "__spec__", None), "origin", None) or ""
+print(json.dumps([name for name, module in sys.modules.items() if of(module).startswith(tuple(site.getsitepackages()))]))
+"""
+_THESE = f"{_NOT_IN_THE_LAYER}; import importlib; [importlib.import_module(name) for name in {{names!r}}]"
 _FIRST_CALL = f"""{_NOT_IN_THE_LAYER}
 import importlib, json
 module = importlib.import_module({{module!r}})
@@ -75,16 +82,23 @@ class Sample:
 
 
 def measure(functions: list[Function], runs: int = RUNS) -> dict[str, Any]:
-    """Milliseconds over a bare interpreter, by function; the worst with its heaviest imports."""
+    """Milliseconds over a bare interpreter, by function; the worst with its heaviest imports.
+
+    Beside them the modules of others that a function brings in, imported without any line of ours: what is left to us
+    is the ratio of the two, which tells the same on every machine.
+    """
     samples: dict[tuple[str, str], list[Sample]] = {}
+    libraries = {function.name: libraries_of(function) for function in functions}
+    first_with = {names: function for function in reversed(functions) for names in [libraries[function.name]]}
     with tempfile.TemporaryDirectory(prefix="no-pyc-") as nowhere:
-        _timed(functions[0], "import", nowhere)  # warms the disk
         for run in range(runs):
             plan = [(function, mode) for function in functions for mode in _modes(function, run)]
+            plan += [(function, "libraries") for function in first_with.values()]
             plan += [(functions[0], "bare")] * 10
             random.Random(run).shuffle(plan)
             for function, mode in plan:
-                samples.setdefault((function.name, mode), []).append(_timed(function, mode, nowhere))
+                names = libraries[function.name]
+                samples.setdefault((function.name, mode), []).append(_timed(function, mode, nowhere, names))
     bare = medians(samples[functions[0].name, "bare"])
     told: dict[str, Any] = {}
     for function in functions:
@@ -93,6 +107,11 @@ def measure(functions: list[Function], runs: int = RUNS) -> dict[str, Any]:
         for mode, each in own.items():
             told[function.name][f"{mode}_ms"] = digits((each.wall_s - bare.wall_s) * 1000)
             told[function.name][f"{mode}_cpu_ms"] = digits((each.cpu_s - bare.cpu_s) * 1000)
+        alone = medians(samples[first_with[libraries[function.name]].name, "libraries"])
+        told[function.name]["libraries_cpu_ms"] = digits((alone.cpu_s - bare.cpu_s) * 1000)
+        told[function.name]["over_libraries"] = digits(
+            (own["import"].cpu_s - bare.cpu_s) / (alone.cpu_s - bare.cpu_s)
+        )
     worst = max(functions, key=lambda each: told[each.name]["import_ms"])
     return {
         "bare_interpreter_ms": digits(bare.wall_s * 1000),
@@ -116,8 +135,23 @@ def medians(samples: list[Sample]) -> Sample:
     )
 
 
-def _timed(function: Function, mode: str, nowhere: str) -> Sample:
+def libraries_of(function: Function) -> tuple[str, ...]:
+    """All modules of others that a function's own brings in, in the order of their import."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _LIBRARIES.format(module=function.module)],
+        env=_environment(function),
+        cwd=function.folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return tuple(json.loads(ended.stdout))
+
+
+def _timed(function: Function, mode: str, nowhere: str, libraries: tuple[str, ...]) -> Sample:
     code = _BARE if mode == "bare" else _IMPORT.format(module=function.module)
+    if mode == "libraries":
+        code = _THESE.format(names=libraries)
     if mode == "import_and_first_call" and function.event is not None:
         event = json.dumps(function.event())
         code = _FIRST_CALL.format(module=function.module, name=function.attribute, event=event)

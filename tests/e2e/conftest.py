@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.local import find_state, local_cloud
 from tests.e2e.cloud import Cloud, Tenant
 
-FOLDER = Path(__file__).parent
+WITHOUT_THE_CLOUD = {"test_emulator_conformance", "test_local_cloud"}
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +33,14 @@ def tenant(cloud: Cloud) -> Iterator[Tenant]:
     cloud.sandbox.delete("/faults")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``: one process works all tests of the one cloud, the other those that need none."""
-    for item in items:
-        if item.path.parent == FOLDER and isinstance(item, pytest.Function):
-            group = "cloud" if "cloud" in item.fixturenames else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+class ByCloud(LoadScopeScheduling):  # type: ignore[misc]  # it brings no types
+    """One process works all tests of the one cloud, the other beside it those that have a small one of their own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = Path(nodeid.partition("::")[0]).stem
+        return module if module in WITHOUT_THE_CLOUD else "the cloud"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ByCloud(config, log)
