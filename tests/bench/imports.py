@@ -34,8 +34,9 @@ _IMPORT = f"{_NOT_IN_THE_LAYER}; import importlib; importlib.import_module({{mod
 _LIBRARIES = f"""{_NOT_IN_THE_LAYER}
 import importlib, json, site
 importlib.import_module({{module!r}})
-of = lambda module: getattr(getattr(module, "__spec__", None), "origin", None) or ""
-print(json.dumps([name for name, module in sys.modules.items() if of(module).startswith(tuple(site.getsitepackages()))]))
+others = tuple(site.getsitepackages())
+path_of = lambda module: getattr(getattr(module, "__spec__", None), "origin", None) or ""
+print(json.dumps([name for name, module in sys.modules.items() if path_of(module).startswith(others)]))
 """
 _THESE = f"{_NOT_IN_THE_LAYER}; import importlib; [importlib.import_module(name) for name in {{names!r}}]"
 _FIRST_CALL = f"""{_NOT_IN_THE_LAYER}

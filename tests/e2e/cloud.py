@@ -279,8 +279,8 @@ class Tenant:
         return self.rows("webhook_inbox", "provider = 'shopify'")
 
     def runs(self) -> list[Row]:
-        """Runs but those that an order's own event starts, whenever the relay finds it."""
-        return self.rows("task_run", "task NOT LIKE 'analytics-%%'", order="run_id")
+        """Runs but those that begin at their own time: what an order's event starts, and what a schedule does."""
+        return self.rows("task_run", "task NOT LIKE 'analytics-%%' AND source <> 'schedule'", order="run_id")
 
     def order(self, order_id: int) -> Row:
         """The one stored order with this id."""

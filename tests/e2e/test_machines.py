@@ -42,7 +42,7 @@ def test_the_workflow_runs_by_hand_and_shows_each_steps_result(cloud: Cloud, ten
     assert steps["commerce-order-attribution"]["revenue_cents"] == 6850
     assert steps["commerce-order-review-email"]["state"] == "pending"
     assert tenant.order(order["id"])["total_cents"] == 6850
-    assert {run["task"] for run in tenant.rows("task_run")} == {
+    assert {run["task"] for run in tenant.runs()} == {
         "commerce-sync-order",
         "commerce-order-attribution",
         "commerce-order-review-email",
@@ -85,7 +85,7 @@ def test_any_task_runs_for_any_tenant_by_hand(cloud: Cloud, tenant: Tenant) -> N
 
     assert done["status"] == "SUCCEEDED", done
     assert json.loads(done["output"])["order_id"] == order["id"]
-    (run,) = tenant.rows("task_run")
+    (run,) = tenant.runs()
     assert (run["source"], run["state"]) == ("manual", "succeeded")
     # Started alone, the task brings everything that follows up to date too.
     assert len(tenant.rows("attribution_conversions")) == 1

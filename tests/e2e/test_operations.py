@@ -248,7 +248,7 @@ def test_a_backfill_whose_worker_is_killed_finishes_where_it_stopped(cloud: Clou
     killed = pids_of(cloud.state.pids["ministack"], "commerce.order_sync.tasks.sync_order_batch")
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    (begun,) = tenant.rows("task_run")
+    (begun,) = tenant.runs()
     assert killed
     assert begun["state"] != "succeeded"
     assert len(tenant.rows("orders")) < 250
@@ -259,12 +259,13 @@ def test_a_backfill_whose_worker_is_killed_finishes_where_it_stopped(cloud: Clou
             (tenant.id,),
         )
 
-    (run,) = tenant.wait_for("the backfill's end", lambda: tenant.rows("task_run", "finished_at IS NOT NULL"))
+    ended = "task = 'commerce-sync-order-batch' AND finished_at IS NOT NULL"
+    (run,) = tenant.wait_for("the backfill's end", lambda: tenant.rows("task_run", ended))
 
     assert (run["state"], run["run_id"]) == ("succeeded", begun["run_id"]), run["error_message"]
     assert run["result"]["orders"] == 250
     assert run["hops"] >= 2
-    pages = tenant.rows("outbox")
+    pages = tenant.rows("outbox", "task = 'commerce-sync-order-batch'")
     assert {(page["lane"], page["state"]) for page in pages} == {("backfill", "done")}
     assert len(pages) == run["hops"]
     assert len(tenant.rows("orders")) == 250

@@ -87,7 +87,7 @@ def test_a_created_order_runs_the_whole_chain(tenant: Tenant) -> None:
     email = columns(tenant.rows("review_email_queue"), "shopify_order_id", "state", "sequence", "email")
     assert email == [(order_id, "pending", 1, "jo@example.com")]
 
-    runs = tenant.rows("task_run")
+    runs = tenant.runs()
     assert {run["task"] for run in runs} == CHAIN
     assert len(runs) == len(CHAIN)
     assert {(run["state"], run["correlation_id"], run["attempt"]) for run in runs} == {

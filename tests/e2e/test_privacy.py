@@ -101,7 +101,7 @@ def test_paused_task_waits_and_goes_on(cloud: Cloud, tenant: Tenant) -> None:
     drained = cloud.operate("drain", "--tenant", tenant.slug)
     state = json.loads(drained.stdout)
     assert (state["in_flight"], state["held"], state["drained"]) == (0, 1, True)
-    assert tenant.rows("task_run") == []
+    assert tenant.runs() == []
     listed = json.loads(cloud.operate("pauses").stdout)["pauses"]
     assert ("tenant", tenant.slug, "a look at it") in {(p["kind"], p["tenant"], p["reason"]) for p in listed}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,10 @@ def test_each_event_has_a_contract() -> None:
 
 def test_task_of_orders_imports_neither_the_catalogue_nor_other_events_contracts() -> None:
     told = "import sys, commerce.order_sync.tasks; print(*sorted(m for m in sys.modules if m.startswith('tradewind.')))"
-    ended = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", told], env=found, capture_output=True, text=True, check=True
+    )
     loaded = set(ended.stdout.split())
     assert "tradewind.ports" in loaded
     assert (
