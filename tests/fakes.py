@@ -94,13 +94,17 @@ class FakeShopify:
         self._called("list_webhook_subscriptions")
         return tuple(self.subscriptions)
 
-    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
-        self._called(f"create {topic}")
-        made = WebhookSubscription(
-            f"gid://shopify/WebhookSubscription/{len(self.subscriptions) + 1}", topic, uri
-        )
-        self.subscriptions.append(made)
-        return made
+    def create_webhook_subscriptions(
+        self, topics: Sequence[str], uri: str
+    ) -> tuple[WebhookSubscription, ...]:
+        self._called("create_webhook_subscriptions")
+        first = len(self.subscriptions) + 1
+        made = [
+            WebhookSubscription(f"gid://shopify/WebhookSubscription/{number}", topic, uri)
+            for number, topic in enumerate(topics, first)
+        ]
+        self.subscriptions.extend(made)
+        return tuple(made)
 
 
 @dataclass

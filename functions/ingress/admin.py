@@ -142,8 +142,7 @@ def _subscribe(
     present = {item.topic for item in listed if asked.webhook_url is None or item.uri == uri}
     wanted = topics_for(settings) if asked.webhook_url else ()
     subscribed = [topic for topic in wanted if topic not in present]
-    for topic in subscribed:
-        shop.create_webhook_subscription(topic, uri)
+    shop.create_webhook_subscriptions(subscribed, uri)
     return sorted(present), subscribed
 
 

@@ -39,7 +39,7 @@ FILLED = frozenset(
     }
 )
 """What the scenario is about. Any other table is compared as well, empty or not."""
-TOLD_APART = frozenset({"CreateWebhookSubscription", "StartBulkOperation"})
+TOLD_APART = frozenset({"CreateWebhookSubscriptions", "StartBulkOperation"})
 """Operations with an effect of which a test says how it is told apart: the one below, and that of full loads."""
 
 

@@ -307,16 +307,16 @@ def test_fault_is_what_its_name_says(
 
 def test_lost_answer_had_its_effect(sandbox: Sandbox) -> None:
     uri = "https://hooks.example/"
-    fault = {"rate": 1, "kinds": ["lost_answer"], "remaining": 1, "operation": "CreateWebhookSubscription"}
+    fault = {"rate": 1, "kinds": ["lost_answer"], "remaining": 1, "operation": "CreateWebhookSubscriptions"}
     sandbox.send("POST", "faults", fault)
     client = client_of(sandbox)
     with pytest.raises(ProviderUnavailableError) as caught:
-        client.create_webhook_subscription("orders/create", uri)
+        client.create_webhook_subscriptions(["orders/create", "orders/paid"], uri)
     assert caught.value.outcome_unknown is True
-    subscription = client.create_webhook_subscription("orders/create", uri)
-    assert client.list_webhook_subscriptions() == (subscription,)
+    created, paid = client.create_webhook_subscriptions(["orders/create", "orders/paid"], uri)
+    assert client.list_webhook_subscriptions() == (created, paid)
     assert sandbox.send("DELETE", f"shopify/{SHOP}/subscriptions?topic=ORDERS_CREATE") == {"deleted": 1}
-    assert client.list_webhook_subscriptions() == ()
+    assert client.list_webhook_subscriptions() == (paid,)
 
 
 def test_same_seed_same_faults(sandbox: Sandbox) -> None:
@@ -470,7 +470,7 @@ def test_state_survives_an_orderly_restart(tmp_path: Path) -> None:
     folder = ("--state-dir", str(tmp_path / "kept"))
     with running(*folder) as (url, _), closing(Sandbox(url)) as before:
         before.send("PUT", f"shopify/{SHOP}/orders/42", ORDER)
-        client_of(before).create_webhook_subscription("orders/create", "https://hooks.example/")
+        client_of(before).create_webhook_subscriptions(["orders/create"], "https://hooks.example/")
     with running(*folder) as (url, _), closing(Sandbox(url)) as after:
         client = client_of(after)
         found = client.find_order(42)

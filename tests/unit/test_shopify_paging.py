@@ -14,6 +14,7 @@ import pytest
 from infra.local.sandbox.application import Sandbox
 from infra.local.sandbox.shopify.execution import prepare
 from infra.local.sandbox.wire import Request
+from tradewind.contracts.shopify import topics_for
 from tradewind.errors import TerminalError
 from tradewind.integrations.shopify import catalogue_queries, queries
 from tradewind.integrations.shopify.client import ShopifyClient
@@ -227,17 +228,31 @@ def test_lists_by_id_those_that_exist(world: World) -> None:
 
 def test_subscribing_twice_gives_the_same_subscription(world: World) -> None:
     uri = "https://hooks.example/webhooks/shopify"
-    created = world.client.create_webhook_subscription("orders/create", uri)
+    [created] = world.client.create_webhook_subscriptions(["orders/create"], uri)
     assert created == WebhookSubscription("gid://shopify/WebhookSubscription/1000001", "orders/create", uri)
-    assert world.client.create_webhook_subscription("orders/create", uri) == created
-    other = world.client.create_webhook_subscription("orders/partially_fulfilled", uri)
-    assert world.client.list_webhook_subscriptions() == (created, other)
+    assert world.client.create_webhook_subscriptions(["orders/create"], uri) == (created,)
+    topics = ["orders/partially_fulfilled", "orders/create", "orders/paid"]
+    parted, known, paid = world.client.create_webhook_subscriptions(topics, uri)
+    assert known == created
+    assert world.client.list_webhook_subscriptions() == (created, parted, paid)
+    assert world.client.create_webhook_subscriptions([], uri) == ()
+
+
+def test_many_topics_are_subscribed_in_few_calls(world: World) -> None:
+    uri = "https://hooks.example/webhooks/shopify"
+    all_flags = {"features": {"products": True, "inventory": True}}
+    topics = [*topics_for(all_flags), "orders/fulfilled"]
+    assert len(topics) == 21
+    made = world.client.create_webhook_subscriptions(topics, uri)
+    assert [each.topic for each in made] == topics
+    assert world.client.list_webhook_subscriptions() == made
+    assert world.limiter.operations[:2] == [200, 10]
 
 
 @pytest.mark.parametrize("uri", ["http://hooks.example/", "ftp://hooks.example/", "nonsense", ""])
 def test_unusable_address_is_terminal(world: World, uri: str) -> None:
     with pytest.raises(TerminalError, match="Address is invalid"):
-        world.client.create_webhook_subscription("orders/create", uri)
+        world.client.create_webhook_subscriptions(["orders/create"], uri)
     assert world.client.list_webhook_subscriptions() == ()
 
 

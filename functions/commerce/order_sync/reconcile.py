@@ -69,7 +69,7 @@ def restore_subscriptions(shopify: Shopify, db: TenantDb, tenant: Tenant) -> int
     missing = [
         topic for topic in topics_for(tenant.settings) if topic not in {item.topic for item in present}
     ]
-    present += [shopify.create_webhook_subscription(topic, uri) for topic in missing]
+    present += shopify.create_webhook_subscriptions(missing, uri)
     with db.begin() as tx:
         Orders(tx).save_registrations(tenant.shop_domain, present)
     return len(missing)

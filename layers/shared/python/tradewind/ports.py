@@ -177,8 +177,10 @@ class Shopify(Protocol):
     def list_webhook_subscriptions(self) -> tuple[WebhookSubscription, ...]:
         """All of the app's subscriptions in this shop."""
 
-    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
-        """Subscribe ``topic`` (``orders/create``) to ``uri``."""
+    def create_webhook_subscriptions(
+        self, topics: Sequence[str], uri: str
+    ) -> tuple[WebhookSubscription, ...]:
+        """Subscribe ``topics`` (``orders/create``) to ``uri``; in their order."""
 
 
 @dataclass(frozen=True, slots=True)

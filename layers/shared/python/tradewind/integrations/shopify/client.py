@@ -155,23 +155,42 @@ class ShopifyClient:
             if cursor is None:
                 return tuple(_subscription(wire) for wire in found)
 
-    def create_webhook_subscription(self, topic: str, uri: str) -> WebhookSubscription:
-        """Idempotent: a subscription that exists already, from a lost answer perhaps, is returned as it
-        is.
-        """
-        variables = {"topic": topic.upper().replace("/", "_").replace(".", "_"), "uri": uri}
-        data = self._api.call(queries.CREATE_SUBSCRIPTION, variables)
-        created = data.get("webhookSubscriptionCreate")
-        if not isinstance(created, dict):
-            raise InvalidPayloadError("webhookSubscriptionCreate", "missing from Shopify's answer")
-        messages = messages_of(created.get("userErrors"))
-        if any(_ALREADY_SUBSCRIBED in message for message in messages):
-            for existing in self.list_webhook_subscriptions():
-                if (existing.topic, existing.uri) == (topic_of(variables["topic"]), uri):
-                    return existing
-        refuse_user_errors(queries.CREATE_SUBSCRIPTION.name, messages)
-        path = "webhookSubscriptionCreate.webhookSubscription"
-        return _subscription(read(Subscription, created.get("webhookSubscription"), path))
+    def create_webhook_subscriptions(
+        self, topics: Sequence[str], uri: str
+    ) -> tuple[WebhookSubscription, ...]:
+        """Idempotent: a subscription that exists already, from a lost answer perhaps, is returned as it is."""
+        made: list[WebhookSubscription] = []
+        for start in range(0, len(topics), queries.SUBSCRIPTIONS_PER_CALL):
+            made.extend(self._subscribe(topics[start : start + queries.SUBSCRIPTIONS_PER_CALL], uri))
+        return tuple(made)
+
+    def _subscribe(self, topics: Sequence[str], uri: str) -> list[WebhookSubscription]:
+        operation = queries.create_subscriptions(len(topics))
+        asked = {
+            f"topic{at}": topic.upper().replace("/", "_").replace(".", "_") for at, topic in enumerate(topics)
+        }
+        data = self._api.call(operation, {"uri": uri, **asked})
+        known: dict[str, WebhookSubscription] | None = None
+        made: list[WebhookSubscription] = []
+        for name, topic in asked.items():
+            created = data.get(name)
+            if not isinstance(created, dict):
+                raise InvalidPayloadError(
+                    f"webhookSubscriptionCreate of {topic}", "missing from Shopify's answer"
+                )
+            messages = messages_of(created.get("userErrors"))
+            if any(_ALREADY_SUBSCRIBED in message for message in messages):
+                if known is None:
+                    known = {
+                        each.topic: each for each in self.list_webhook_subscriptions() if each.uri == uri
+                    }
+                if (existing := known.get(topic_of(topic))) is not None:
+                    made.append(existing)
+                    continue
+            refuse_user_errors(operation.name, messages)
+            path = f"{name}.webhookSubscription"
+            made.append(_subscription(read(Subscription, created.get("webhookSubscription"), path)))
+        return made
 
     def _whole(self, order: Order) -> ShopifyOrder:
         """Follow what one call left out of an order, and translate it."""

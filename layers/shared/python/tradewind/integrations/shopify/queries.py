@@ -13,6 +13,7 @@ page; refunds and fulfilments have no pages, 250 is the most that Shopify gives.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 MAX_QUERY_COST = 1000
 
@@ -26,6 +27,7 @@ MAX_REFUNDS = 250
 MAX_FULFILLMENTS = 250
 MAX_UPDATES = 250
 SUBSCRIPTIONS_PER_PAGE = 100
+SUBSCRIPTIONS_PER_CALL = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,22 @@ LIST_SUBSCRIPTIONS = Operation(
     cost=102,
 )
 
-CREATE_SUBSCRIPTION = Operation(
-    "CreateWebhookSubscription",
-    """mutation CreateWebhookSubscription($topic: WebhookSubscriptionTopic!, $uri: String!) {
-  webhookSubscriptionCreate(topic: $topic, webhookSubscription: { uri: $uri, format: JSON }) {
-    webhookSubscription { id topic uri }
-    userErrors { field message }
-  }
-}""",
-    cost=10,
-    mutates=True,
-)
+
+@cache
+def create_subscriptions(count: int) -> Operation:
+    """One call for ``count`` topics, ``$topic0`` and on; what became of each stands under the same name."""
+    topics = [f"topic{at}" for at in range(count)]
+    takes = " ".join(f"${topic}: WebhookSubscriptionTopic!" for topic in topics)
+    asks = "".join(f"""
+  {topic}: webhookSubscriptionCreate(topic: ${topic}, webhookSubscription: {{ uri: $uri, format: JSON }}) {{
+    webhookSubscription {{ id topic uri }}
+    userErrors {{ field message }}
+  }}""" for topic in topics)  # fmt: skip
+    text = f"mutation CreateWebhookSubscriptions($uri: String! {takes}) {{{asks}\n}}"
+    return Operation("CreateWebhookSubscriptions", text, cost=10 * count, mutates=True)
+
+
+CREATE_SUBSCRIPTIONS = create_subscriptions(SUBSCRIPTIONS_PER_CALL)
 
 OPERATIONS = (
     FIND_ORDER,
@@ -189,5 +196,5 @@ OPERATIONS = (
     REFUND_LINES,
     ORDER_FULFILLMENTS,
     LIST_SUBSCRIPTIONS,
-    CREATE_SUBSCRIPTION,
+    CREATE_SUBSCRIPTIONS,
 )
