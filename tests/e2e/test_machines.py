@@ -116,7 +116,9 @@ def test_a_sample_event_runs_from_the_command_line(cloud: Cloud, tenant: Tenant)
 @pytest.mark.skipif(not (which("curl") and which("openssl")), reason="needs curl and openssl")
 def test_the_commands_that_are_printed_send_a_first_webhook(cloud: Cloud) -> None:
     before = cloud.query(
-        "SELECT coalesce(max(shopify_order_id), 0) AS last FROM orders WHERE order_number = '#1001'"
+        "SELECT coalesce(max(o.shopify_order_id), 0) AS last FROM orders o JOIN tenants t USING (tenant_id)"
+        " WHERE t.slug = %s",
+        SLUG,
     )
 
     ran = subprocess.run(
@@ -135,7 +137,8 @@ def test_the_commands_that_are_printed_send_a_first_webhook(cloud: Cloud) -> Non
         lambda: cloud.query(
             "SELECT t.slug, o.gross_cents, o.total_cents, q.state FROM orders o JOIN tenants t USING (tenant_id)"
             " JOIN review_email_queue q USING (tenant_id, shopify_order_id)"
-            " WHERE o.order_number = '#1001' AND o.shopify_order_id > %s",
+            " WHERE t.slug = %s AND o.order_number = '#1001' AND o.shopify_order_id > %s",
+            SLUG,
             before[0]["last"],
         ),
     )
