@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
+from tradewind.contracts.payload import StrictPayload
 from tradewind.errors import NotFoundError
 from tradewind.tenancy.database import Jsonb, Session, Transaction
 from tradewind.tenancy.tenant import Tenant
@@ -27,8 +28,8 @@ INSERT INTO operator_audit (actor, action, details, reason) VALUES (%(actor)s, %
 """
 
 
-class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+class Request(StrictPayload):
+    """What an operator asks for."""
 
 
 def find_tenant(session: Session, slug: str) -> Tenant:

@@ -9,12 +9,11 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
 )
 
+from tradewind.contracts.payload import Payload, StrictPayload
 from tradewind.money import MAX_CENTS, minor_digits
 
 Id = Annotated[int, Field(gt=0, lt=2**63)]
@@ -27,18 +26,14 @@ def known_currency(code: str) -> str:
     return code
 
 
-class OrderToTell(BaseModel):
+class OrderToTell(StrictPayload):
     """An order whose purchase is to be told."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id
 
 
-class RefundToTell(BaseModel):
+class RefundToTell(Payload):
     """A refund; Shopify's webhook calls its own id ``id``."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     refund_id: Id = Field(validation_alias=AliasChoices("refund_id", "id"))
     order_id: Id
@@ -47,31 +42,25 @@ class RefundToTell(BaseModel):
 TestCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-class OrderToVerify(BaseModel):
+class OrderToVerify(StrictPayload):
     """An order whose purchase the platforms are to look at, and the test event codes that Events Manager and TikTok Ads
     Manager show; without them the tenant's ``ads.test_codes`` count.
     """
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id
     meta_test_code: TestCode | None = None
     tiktok_test_code: TestCode | None = None
 
 
-class FunnelItem(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
+class FunnelItem(StrictPayload):
     id: Text
     name: Text
     quantity: Annotated[int, Field(gt=0, le=100_000)] = 1
     unit_price_cents: Cents = 0
 
 
-class FunnelVisitor(BaseModel):
+class FunnelVisitor(StrictPayload):
     """What the storefront knows of its visitor; nothing of it is kept."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     customer_id: Id | None = None
     email: Text | None = None
@@ -84,10 +73,8 @@ class FunnelVisitor(BaseModel):
     consent: Literal["granted", "limited", "denied"] | None = None
 
 
-class TikTokEvent(BaseModel):
+class TikTokEvent(StrictPayload):
     """``Purchase`` is of an order; the others tell of a visit themselves, under the publisher's own id."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     event: Literal["Purchase", "AddToCart", "ViewContent", "InitiateCheckout"] = "Purchase"
     order_id: Id | None = None
@@ -102,28 +89,22 @@ class TikTokEvent(BaseModel):
         return self.occurred_at or accepted_at
 
 
-class SpendDays(BaseModel):
+class SpendDays(StrictPayload):
     """How many days are asked for, up to ``last_day`` (the last complete one)."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     last_day: date | None = None
     days: Annotated[int, Field(ge=1, le=93)] | None = None
 
 
-class ViewDays(BaseModel):
+class ViewDays(StrictPayload):
     """How many days are asked for, up to ``last_day`` (the last complete one)."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     last_day: date | None = None
     days: Annotated[int, Field(ge=1, le=7)] = 7
 
 
-class AdAccountMapping(BaseModel):
+class AdAccountMapping(StrictPayload):
     """An account of the tenant's at a platform; ``currency`` is what it is billed in."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     platform: Literal["meta", "google_ads", "tiktok"]
     account_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

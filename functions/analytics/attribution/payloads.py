@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
+
+from tradewind.contracts.payload import Payload, StrictPayload
 
 Id = Annotated[int, Field(gt=0, lt=2**63)]
 
 
-class RefundOf(BaseModel):
+class RefundOf(Payload):
     """A refund and its order: as Shopify's webhook tells it (``id`` is the refund's), or by hand with ``refund_id``."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: Id
     refund_id: Id
@@ -31,20 +31,16 @@ class RefundOf(BaseModel):
         }
 
 
-class Range(BaseModel):
+class Range(StrictPayload):
     """Conversions of the last ``days``, or from ``since`` on and before ``until``: a full recalculation names 2004."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     days: Annotated[int, Field(ge=1, le=400)] = 3
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 
 
-class OrdersAgain(BaseModel):
+class OrdersAgain(StrictPayload):
     """One order, or those placed from ``since`` on and before ``until`` (now)."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Id | None = None
     since: AwareDatetime | None = None
@@ -61,17 +57,13 @@ class OrdersAgain(BaseModel):
         return self.since or now, self.until or now
 
 
-class Retries(BaseModel):
+class Retries(StrictPayload):
     """How many conversions are tried again at most."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
 
-class Missed(BaseModel):
+class Missed(StrictPayload):
     """How many orders are settled at most."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=500)] = 100

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
@@ -17,6 +15,7 @@ from pydantic import (
 
 from analytics.attribution_exports.model import COLUMNS, Dataset, Every, Export, Format, Rhythm
 from tradewind.contracts.attribution import Model
+from tradewind.contracts.payload import StrictPayload
 from tradewind.exporting import Destination, DestinationKind
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
@@ -34,10 +33,8 @@ Path = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{0,400}$"), AfterV
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,2000}$")]
 
 
-class Bucket(BaseModel):
+class Bucket(StrictPayload):
     """A bucket at AWS, or with ``endpoint`` wherever S3's API is spoken: Google's is https://storage.googleapis.com."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["s3"] = "s3"
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")]
@@ -46,10 +43,8 @@ class Bucket(BaseModel):
     endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:-]{1,253}/?$")] | None = None
 
 
-class Webhook(BaseModel):
+class Webhook(StrictPayload):
     """An address that takes each file as the body of a POST."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["webhook"] = "webhook"
     url: Url
@@ -64,10 +59,8 @@ class Webhook(BaseModel):
         return self
 
 
-class Sftp(BaseModel):
+class Sftp(StrictPayload):
     """A server that takes files by SFTP into ``folder``."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     kind: Literal["sftp"] = "sftp"
     host: Host
@@ -76,10 +69,8 @@ class Sftp(BaseModel):
     folder: Path = ""
 
 
-class ExportConfig(BaseModel):
+class ExportConfig(StrictPayload):
     """An export as a person describes it; one of the same name is replaced."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     dataset: Dataset = Dataset.TOUCHES
@@ -124,18 +115,14 @@ class ExportConfig(BaseModel):
         )
 
 
-class ExportToMake(BaseModel):
+class ExportToMake(StrictPayload):
     """An export whose file for ``due_at`` is made and brought; by hand without it, up to the last full day or hour."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     due_at: AwareDatetime | None = None
 
 
-class DueExports(BaseModel):
+class DueExports(StrictPayload):
     """How many exports are started at most."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=10)] = 10

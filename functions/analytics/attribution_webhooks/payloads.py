@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from analytics.attribution_exports.payloads import Name, Webhook
 from analytics.attribution_webhooks.model import EventType, Subscription
+from tradewind.contracts.payload import StrictPayload
 
 
-class WebhookSubscription(BaseModel):
+class WebhookSubscription(StrictPayload):
     """Who wants to hear of what; one of the same name is replaced, and goes on with what waits for it."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     name: Name
     url: str
@@ -29,9 +28,7 @@ class WebhookSubscription(BaseModel):
         return Subscription(self.name, self.url, tuple(dict.fromkeys(self.events)), self.active)
 
 
-class WebhooksToSend(BaseModel):
+class WebhooksToSend(StrictPayload):
     """How many are sent before the rest is handed on."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100

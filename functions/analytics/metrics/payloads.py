@@ -5,29 +5,25 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tradewind.contracts.payload import StrictPayload
 
 
-class Hours(BaseModel):
+class Hours(StrictPayload):
     """How many of the last full hours are counted: the one before too, for what came late."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     hours: Annotated[int, Field(ge=1, le=48)] = 2
 
 
-class Days(BaseModel):
+class Days(StrictPayload):
     """How many local days are counted, up to ``last_day`` (the last completed one)."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     last_day: date | None = None
     days: Annotated[int, Field(ge=1, le=92)] = 3
 
 
-class Week(BaseModel):
+class Week(StrictPayload):
     """The Monday on which the week begins; without it the last one."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     week_on: date | None = None

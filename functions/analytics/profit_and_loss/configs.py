@@ -10,7 +10,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from tradewind.contracts.payload import StrictPayload
 
 MOST_CENTS = 10**12
 WHOLE_PERCENT = 100
@@ -31,8 +33,8 @@ Ounces = Annotated[
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+class _Config(StrictPayload):
+    model_config = ConfigDict(frozen=True)
 
 
 class ConfigKind(StrEnum):

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -21,6 +19,7 @@ from pydantic import (
 
 from analytics.profit_and_loss.configs import CONFIGS, Cents, ConfigKind, Name
 from analytics.profit_and_loss.model import Category, CategoryType, Expense, UnitCost
+from tradewind.contracts.payload import StrictPayload
 from tradewind.errors import InvalidPayloadError
 from tradewind.money import to_cents
 
@@ -33,11 +32,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 LargeId = Annotated[int, Field(gt=0, lt=2**63)]
 
 
-class _Payload(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
-
-class StatementRequest(_Payload):
+class StatementRequest(StrictPayload):
     """Local days, both with it; without them the month of the last completed day. ``compare``: as many days before,
     or the same days a year ago.
     """
@@ -60,7 +55,7 @@ class StatementRequest(_Payload):
         return self
 
 
-class ConfigSave(_Payload):
+class ConfigSave(StrictPayload):
     """A configuration, whole: what its document does not name has its default. ``changed_by`` is who wants it so."""
 
     kind: ConfigKind
@@ -79,7 +74,7 @@ class ConfigSave(_Payload):
             ) from None
 
 
-class CostImport(_Payload):
+class CostImport(StrictPayload):
     """Unit costs as CSV with the columns ``product_id``, ``variant_id`` (may be empty) and ``unit_cost``, a decimal in
     the tenant's currency; at most 10,000 rows. They hold from ``valid_from`` on (None: from now).
     """
@@ -90,13 +85,13 @@ class CostImport(_Payload):
     dry_run: bool = False
 
 
-class CostSync(_Payload):
+class CostSync(StrictPayload):
     """``full`` reads every item's cost, due or not."""
 
     full: bool = False
 
 
-class ExpenseTold(_Payload):
+class ExpenseTold(StrictPayload):
     """An expense by the id of whoever books it. ``income`` is for the type ``other`` alone."""
 
     expense_id: Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -113,7 +108,7 @@ class ExpenseTold(_Payload):
         return Expense(**self.model_dump())
 
 
-class CategoryTold(_Payload):
+class CategoryTold(StrictPayload):
     """A category of the tenant's own, or a system's one under another label, or hidden."""
 
     category: Key
@@ -125,11 +120,11 @@ class CategoryTold(_Payload):
         return Category(self.category, self.label, self.type, self.hidden)
 
 
-class Booking(_Payload):
+class Booking(StrictPayload):
     """Expenses and categories to be kept; told again, each is as it was told last."""
 
-    expenses: Annotated[list[ExpenseTold], Field(max_length=1_000)] = []
-    categories: Annotated[list[CategoryTold], Field(max_length=200)] = []
+    expenses: Annotated[list[ExpenseTold], Field(max_length=1_000)] = Field(default=[])
+    categories: Annotated[list[CategoryTold], Field(max_length=200)] = Field(default=[])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict
+from tradewind.contracts.payload import StrictPayload
 
 
-class WeekToTell(BaseModel):
+class WeekToTell(StrictPayload):
     """The Monday on which the week begins."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     week_on: date

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tradewind.contracts.payload import StrictPayload
 
 
-class AnswersSince(BaseModel):
+class AnswersSince(StrictPayload):
     """How many days are looked back upon."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     days: Annotated[int, Field(ge=1, le=92)] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from commerce.ab_testing.model import (
     DEFAULT_ZONE,
@@ -21,28 +21,29 @@ from commerce.ab_testing.model import (
 )
 from tradewind.contracts.ab_tests import AbTestCreated, Identifier, TargetingCondition, TargetingRule
 from tradewind.contracts.experiments import Action, Condition, Logic, Operator, Rule
+from tradewind.contracts.payload import Payload
 
 
-class Fold(BaseModel):
+class Fold(Payload):
     """``grace_minutes`` is how long an hour must be over."""
 
     grace_minutes: Annotated[int, Field(ge=1, le=60)] = 5
 
 
-class Days(BaseModel):
+class Days(Payload):
     """So many days, up to the last one that is meant."""
 
     days: Annotated[int, Field(ge=1, le=29)] = 2
 
 
-class Aggregation(BaseModel):
+class Aggregation(Payload):
     """Which days of a test are counted anew: today, yesterday and today, or all whose events are still kept."""
 
     test_id: Identifier
     period: Literal["hourly", "daily", "full"] = "daily"
 
 
-class TestToOptimize(BaseModel):
+class TestToOptimize(Payload):
     """``algorithm`` ``mab`` is epsilon-greedy; None: by the test's own mode."""
 
     __test__ = False
@@ -52,35 +53,35 @@ class TestToOptimize(BaseModel):
     epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
 
 
-class Optimization(BaseModel):
+class Optimization(Payload):
     """How much epsilon-greedy explores."""
 
     epsilon: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
 
 
-class LookBack(BaseModel):
+class LookBack(Payload):
     """How many days a summary covers; None: its own usual number."""
 
     days: Annotated[int, Field(ge=1, le=90)] | None = None
 
 
-class OrderLookBack(BaseModel):
+class OrderLookBack(Payload):
     """Orders that changed in the last hours."""
 
     look_back_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 2
 
 
-class OrderToMatch(BaseModel):
+class OrderToMatch(Payload):
     order_id: Annotated[int, Field(gt=0, lt=2**63)]
 
 
-class Guarding(BaseModel):
+class Guarding(Payload):
     """``sample_ratio`` None: at the day's first hour."""
 
     sample_ratio: bool | None = None
 
 
-class Schedule(BaseModel):
+class Schedule(Payload):
     """At most so many tests a run."""
 
     limit: Annotated[int, Field(ge=1, le=500)] = 50

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
+
+from tradewind.contracts.payload import Payload
 
 Amount = Annotated[str, StringConstraints(pattern=r"^-?\d{1,13}(\.\d{1,3})?$")]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
@@ -17,8 +19,8 @@ def _gid(kind: str) -> Any:
     return Annotated[str, StringConstraints(pattern=rf"^gid://shopify/{kind}/[1-9]\d{{0,17}}(\?.*)?$")]
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, defer_build=True)
+class _Line(Payload):
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class _Money(_Line):
@@ -55,14 +57,14 @@ class ProductLine(_Line):
     status: Annotated[str, StringConstraints(pattern="^(ACTIVE|ARCHIVED|DRAFT|UNLISTED)$")]
     vendor: str | None = None
     product_type: str | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default=[])
     description_html: str | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
     published_at: AwareDatetime | None = None
     total_inventory: Whole | None = None
     seo: dict[str, str | None] | None = None
-    options: list[dict[str, Any]] = []
+    options: list[dict[str, Any]] = Field(default=[])
     price_range_v2: Annotated[_Prices, Field(alias="priceRangeV2")]
     variants_count: _Count | None = None
 
@@ -78,7 +80,7 @@ class VariantLine(_Line):
     inventory_quantity: Whole | None = None
     taxable: bool = True
     updated_at: AwareDatetime
-    selected_options: list[_Option] = []
+    selected_options: list[_Option] = Field(default=[])
     inventory_item: _Item | None = None
 
 
@@ -90,7 +92,7 @@ class ImageLine(_Line):
 
 class CustomerLine(_Line):
     id: _gid("Customer")  # type: ignore[valid-type]
-    tags: list[str] = []
+    tags: list[str] = Field(default=[])
     number_of_orders: Annotated[str | int, Field(pattern=None)] = 0
     created_at: AwareDatetime
     updated_at: AwareDatetime

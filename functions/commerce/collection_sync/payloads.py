@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import model_validator
 
-from commerce.order_sync.payloads import Id, Instant, Wire
+from commerce.order_sync.payloads import Id, Instant
 from commerce.product_sync.payloads import read_reference
+from tradewind.contracts.payload import Payload
 
 
-class CollectionSync(Wire):
+class CollectionSync(Payload):
     """One collection; where none is named every one, a page a message."""
 
     collection_id: Id | None = None
@@ -22,5 +23,5 @@ class CollectionSync(Wire):
         return read_reference(raw, "collection_id", "Collection")
 
 
-class CollectionRef(Wire):
+class CollectionRef(Payload):
     collection_id: Id

@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from commerce.order_sync.payloads import Id, Instant, Wire
+from commerce.order_sync.payloads import Id, Instant
 from commerce.product_sync.payloads import MAX_IDS, read_reference
+from tradewind.contracts.payload import Payload
 
 
-class CustomerSync(Wire):
+class CustomerSync(Payload):
     """One customer; where none is named every customer, ``page_size`` a message."""
 
     customer_id: Id | None = None
@@ -23,7 +24,7 @@ class CustomerSync(Wire):
         return read_reference(raw, "customer_id", "Customer")
 
 
-class CustomerRef(Wire):
+class CustomerRef(Payload):
     """A customer who is new or has changed."""
 
     customer_id: Id
@@ -35,7 +36,7 @@ class CustomerRef(Wire):
         return read_reference(raw, "customer_id", "Customer")
 
 
-class CustomerBatch(Wire):
+class CustomerBatch(Payload):
     """Customers by ids, created since or changed since, the first that is named; without any of them all of them.
 
     ``full`` reads everything by a bulk operation and marks those that Shopify has no more.

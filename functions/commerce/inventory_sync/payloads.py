@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from commerce.order_sync.payloads import Id, Instant, Wire
+from commerce.order_sync.payloads import Id, Instant
+from tradewind.contracts.payload import Payload
 
 Available = Annotated[int, Field(gt=-(2**31), lt=2**31, strict=True)]
 
 
-class LevelUpdate(Wire):
+class LevelUpdate(Payload):
     """A level, as its webhook tells it whole; without ``available`` or ``updated_at`` Shopify is asked.
 
     The GraphQL id is exact where a JavaScript number was rounded. ``available`` is null where the item is not tracked.
@@ -35,13 +36,13 @@ class LevelUpdate(Wire):
         return {**raw, "inventory_item_id": int(item)}
 
 
-class LevelBatch(Wire):
+class LevelBatch(Payload):
     """Every level that has changed since the last comparison; with ``full`` all of them, and those that are gone go."""
 
     full: bool = False
 
 
-class SyncRequest(Wire):
+class SyncRequest(Payload):
     """``inventory.sync``: one level, or with ``full`` all of them (true) or those that have changed (false)."""
 
     inventory_item_id: Id | None = None

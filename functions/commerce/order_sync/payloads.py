@@ -12,13 +12,12 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
 
+from tradewind.contracts.payload import Payload
 from tradewind.money import minor_digits, to_cents
 from tradewind.ports import (
     ShopifyCustomer,
@@ -72,30 +71,26 @@ Text = Annotated[str | None, AfterValidator(_clean)]
 Name = Annotated[str, AfterValidator(_clean)]
 
 
-class Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
-
 def gid_number(gid: Any, kind: str) -> int | None:
     """The number in ``gid://shopify/Order/123``; None where the value is no such id."""
     prefix, _, number = gid.rpartition("/") if isinstance(gid, str) else ("", "", "")
     return int(number) if prefix == f"gid://shopify/{kind}" and number.isdigit() else None
 
 
-class Money(Wire):
+class Money(Payload):
     amount: Amount
     currency_code: str
 
 
-class MoneySet(Wire):
+class MoneySet(Payload):
     shop_money: Money
 
 
-class Consent(Wire):
+class Consent(Payload):
     state: str | None = None
 
 
-class CustomerBody(Wire):
+class CustomerBody(Payload):
     id: Id
     email: Text = None
     first_name: Text = None
@@ -116,7 +111,7 @@ class CustomerBody(Wire):
         return self.accepts_marketing if consent is None else consent.state == "subscribed"
 
 
-class LineBody(Wire):
+class LineBody(Payload):
     id: Id
     title: Text = ""
     quantity: int = Field(ge=0, le=1_000_000)
@@ -125,30 +120,30 @@ class LineBody(Wire):
     product_id: int | None = None
     variant_id: int | None = None
     sku: Text = None
-    discount_allocations: list[dict[str, Any]] = []
+    discount_allocations: list[dict[str, Any]] = Field(default=[])
 
 
-class RefundLineBody(Wire):
+class RefundLineBody(Payload):
     line_item_id: Id
     quantity: int = Field(ge=0, le=1_000_000)
     subtotal: Amount = "0"
 
 
-class TransactionBody(Wire):
+class TransactionBody(Payload):
     kind: str = ""
     status: str = ""
     amount: Amount = "0"
 
 
-class RefundBody(Wire):
+class RefundBody(Payload):
     id: Id
     created_at: Instant
     note: Text = None
-    refund_line_items: list[RefundLineBody] = []
-    transactions: list[TransactionBody] = []
+    refund_line_items: list[RefundLineBody] = Field(default=[])
+    transactions: list[TransactionBody] = Field(default=[])
 
 
-class FulfillmentBody(Wire):
+class FulfillmentBody(Payload):
     id: Id
     status: str = "pending"
     shipment_status: Text = None
@@ -161,11 +156,11 @@ class FulfillmentBody(Wire):
     delivered_at: Instant | None = None
 
 
-class Code(Wire):
+class Code(Payload):
     code: Name
 
 
-class Attribute(Wire):
+class Attribute(Payload):
     name: Name
     value: Annotated[Any, AfterValidator(_clean_value)] = None
 
@@ -192,7 +187,7 @@ def is_whole(body: Mapping[str, Any]) -> bool:
     )
 
 
-class OrderBody(Wire):
+class OrderBody(Payload):
     """An order as an order topic delivers it."""
 
     id: Id
@@ -214,14 +209,14 @@ class OrderBody(Wire):
     email: Text = None
     test: bool | None = False
     tags: Text = None
-    discount_codes: list[Code] = []
-    note_attributes: list[Attribute] = []
+    discount_codes: list[Code] = Field(default=[])
+    note_attributes: list[Attribute] = Field(default=[])
     landing_site: Text = None
     referring_site: Text = None
     customer: CustomerBody | None = None
-    line_items: list[LineBody] = []
-    refunds: list[RefundBody] = []
-    fulfillments: list[FulfillmentBody] = []
+    line_items: list[LineBody] = Field(default=[])
+    refunds: list[RefundBody] = Field(default=[])
+    fulfillments: list[FulfillmentBody] = Field(default=[])
 
     def to_order(self) -> ShopifyOrder:
         """The same order as the port gives it. Raises ValueError for an amount that cannot be."""
@@ -325,7 +320,7 @@ def _fulfillment(body: FulfillmentBody) -> ShopifyFulfillment:
     )
 
 
-class OrderRef(Wire):
+class OrderRef(Payload):
     """Which order, and the instant of the change that is told of: all that a task needs to take the present state.
 
     Read from a small payload (``order_id``) or from any of Shopify's bodies: an order's own, a refund's or a
@@ -348,7 +343,7 @@ class OrderRef(Wire):
         return {"order_id": order_id, "changed_at": next((moment for moment in moments if moment), None)}
 
 
-class OrderBatch(Wire):
+class OrderBatch(Payload):
     """A backfill: by ids, or all orders updated within a range (both ends included). ``limit`` is the page size."""
 
     order_ids: list[Id] = Field(default=[], max_length=10_000)
@@ -357,7 +352,7 @@ class OrderBatch(Wire):
     limit: int = Field(default=100, ge=1, le=100)
 
 
-class Reconciliation(Wire):
+class Reconciliation(Payload):
     """How far back to compare, and at most how many orders."""
 
     look_back_hours: int = Field(default=2, ge=1, le=24 * 60)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from commerce.order_sync.payloads import Id, Instant, Wire, gid_number
+from commerce.order_sync.payloads import Id, Instant, gid_number
+from tradewind.contracts.payload import Payload
 
 MAX_IDS = 10_000
 
@@ -26,7 +27,7 @@ def read_reference(raw: Any, name: str, kind: str) -> Any:
     return given
 
 
-class ProductSync(Wire):
+class ProductSync(Payload):
     """One product; where none is named every product, ``page_size`` a message."""
 
     product_id: Id | None = None
@@ -39,7 +40,7 @@ class ProductSync(Wire):
         return read_reference(raw, "product_id", "Product")
 
 
-class ProductRef(Wire):
+class ProductRef(Payload):
     """A product that Shopify has deleted."""
 
     product_id: Id
@@ -50,7 +51,7 @@ class ProductRef(Wire):
         return read_reference(raw, "product_id", "Product")
 
 
-class ProductBatch(Wire):
+class ProductBatch(Payload):
     """Products by ids, of a collection, or changed since, the first that is named; without any of them all of them.
 
     ``full`` reads everything by a bulk operation and archives what Shopify has no more.
@@ -63,7 +64,7 @@ class ProductBatch(Wire):
     page_size: int = Field(default=250, ge=1, le=250)
 
 
-class SyncRequest(Wire):
+class SyncRequest(Payload):
     """``product.sync`` from the platform's applications, or ``bulk_operations/finish`` from Shopify."""
 
     product_ids: list[Id] = Field(default=[], max_length=MAX_IDS)

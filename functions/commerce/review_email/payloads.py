@@ -4,39 +4,32 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
+from tradewind.contracts.payload import Payload
 from tradewind.contracts.reviews import OrderId, Sequence
 
 
-class QueueRun(BaseModel):
+class QueueRun(Payload):
     """A pass over the queue; a dry run only tells what it would do."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     dry_run: bool = False
 
 
-class FailedRun(BaseModel):
+class FailedRun(Payload):
     """A pass over what failed."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     limit: int = Field(default=25, ge=1, le=1000)
 
 
-class Waiting(BaseModel):
+class Waiting(Payload):
     """How long an e-mail waits for its parcel; without it as long as the tenant says."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     days: int | None = Field(default=None, ge=0, le=365)
 
 
-class EmailRef(BaseModel):
+class EmailRef(Payload):
     """One e-mail of an order."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence
@@ -48,10 +41,8 @@ class Resend(EmailRef):
     force: bool = False
 
 
-class Period(BaseModel):
+class Period(Payload):
     """So many days from ``since`` on; without it, the last ones. The period before it has the same length."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     since: AwareDatetime | None = None
     days: int = Field(default=30, ge=1, le=366)
@@ -67,10 +58,8 @@ _KINDS = {
 }
 
 
-class EmailNews(BaseModel):
+class EmailNews(Payload):
     """What became of an e-mail: the platform's own event, or Resend's webhook, whose tags name our row."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence

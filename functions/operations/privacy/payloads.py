@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from operations.privacy.model import Topic
+from tradewind.contracts.payload import Payload
 
 Id = Annotated[int, Field(gt=0, le=2**63 - 1)]
 
 
-class Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
-
-class RequestCustomer(Wire):
+class RequestCustomer(Payload):
     """Any of the three may be missing."""
 
     id: Id | None = None
@@ -24,11 +21,11 @@ class RequestCustomer(Wire):
     phone: str | None = None
 
 
-class RequestNumber(Wire):
+class RequestNumber(Payload):
     id: Id | None = None
 
 
-class ComplianceRequest(Wire):
+class ComplianceRequest(Payload):
     """``topic`` is given by hand only; a webhook's is read from where it was kept. A deleted customer's webhook is the
     customer itself, without a shop.
     """
@@ -48,7 +45,7 @@ class ComplianceRequest(Wire):
         return body
 
 
-class AppUninstalled(Wire):
+class AppUninstalled(Payload):
     """The shop as Shopify last saw it. By hand ``shop_domain`` may stand for it."""
 
     myshopify_domain: str | None = None

@@ -9,14 +9,13 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
     model_validator,
 )
 
+from tradewind.contracts.payload import StrictPayload
 from tradewind.contracts.touchpoints import Tag
 
 MAX_RULES, MAX_CONDITIONS, MAX_VARIANTS = 50, 10, 20
@@ -73,11 +72,7 @@ Metric = Literal[
 ]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
-
-class Variant(_Part):
+class Variant(StrictPayload):
     """``weight`` in percent; either every variant has one and they sum to 100, or none and they are equal."""
 
     variant_id: Identifier
@@ -86,7 +81,7 @@ class Variant(_Part):
     weight: Annotated[float, Field(ge=0, le=WHOLE_PERCENT, allow_inf_nan=False)] | None = None
 
 
-class TargetingCondition(_Part):
+class TargetingCondition(StrictPayload):
     attribute: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
     operator: Literal[
         "equals", "not_equals", "contains", "starts_with", "in", "not_in", "above", "below", "exists"
@@ -107,7 +102,7 @@ class TargetingCondition(_Part):
         return self
 
 
-class TargetingRule(_Part):
+class TargetingRule(StrictPayload):
     """A lower ``priority`` comes first, and each is used once."""
 
     priority: Annotated[int, Field(ge=0, le=10_000)]
@@ -119,7 +114,7 @@ class TargetingRule(_Part):
     )
 
 
-class Guardrail(_Part):
+class Guardrail(StrictPayload):
     """``threshold`` is the relative change against the control that is too much: -0.1 is a tenth less."""
 
     metric: Metric
@@ -127,7 +122,7 @@ class Guardrail(_Part):
     action: Literal["warn", "pause", "stop"]
 
 
-class AbTestCreated(_Part):
+class AbTestCreated(StrictPayload):
     """A test's whole definition. It may come again, changed, until the test has started."""
 
     test_id: Identifier
@@ -181,14 +176,14 @@ class AbTestCreated(_Part):
         return self
 
 
-class AbTestStarted(_Part):
+class AbTestStarted(StrictPayload):
     """A test starts, or goes on after a pause."""
 
     test_id: Identifier
     started_at: AwareDatetime | None = None
 
 
-class AbTestEnded(_Part):
+class AbTestEnded(StrictPayload):
     """A test is over. ``winner_variant_id`` is a person's decision; without it the numbers decide, or nobody wins."""
 
     test_id: Identifier

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
+
+from tradewind.contracts.payload import StrictPayload
 
 Id = Annotated[int, Field(gt=0, lt=2**63, strict=True)]
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
-
-class ProductSyncRequested(_Event):
+class ProductSyncRequested(StrictPayload):
     """``product.sync``: products by ids, of a collection or changed since, the first named, or all (``full``)."""
 
     product_ids: list[Id] = Field(default=[], max_length=10_000)
@@ -29,7 +27,7 @@ class ProductSyncRequested(_Event):
         return self
 
 
-class InventorySyncRequested(_Event):
+class InventorySyncRequested(StrictPayload):
     """``inventory.sync``: one level, or with ``full`` every level (true) or those that have changed (false)."""
 
     inventory_item_id: Id | None = None
@@ -45,14 +43,14 @@ class InventorySyncRequested(_Event):
         return self
 
 
-class CustomerChanged(_Event):
+class CustomerChanged(StrictPayload):
     """``customer.created``, ``customer.updated`` and ``customer.welcome``."""
 
     customer_id: Id
     changed_at: AwareDatetime | None = None
 
 
-class SegmentsChanged(_Event):
+class SegmentsChanged(StrictPayload):
     """``customer.segments-changed``."""
 
     customer_id: Id
@@ -60,14 +58,14 @@ class SegmentsChanged(_Event):
     after: list[str]
 
 
-class ProductDeleted(_Event):
+class ProductDeleted(StrictPayload):
     """``product.deleted``: Shopify has it no more; what is made of it has to go."""
 
     product_id: Id
     deleted_at: datetime
 
 
-class InventoryLow(_Event):
+class InventoryLow(StrictPayload):
     """``inventory.low``: a level has fallen below the tenant's threshold; told once until it has recovered."""
 
     inventory_item_id: Id

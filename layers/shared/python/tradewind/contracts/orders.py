@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from tradewind.contracts.payload import StrictPayload
 
 
-class OrderConverted(BaseModel):
+class OrderConverted(StrictPayload):
     """A conversion. Backfilled orders are not told: nobody is to hear of last year's sales as if they were new."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: Annotated[int, Field(gt=0, lt=2**63)]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
+from tradewind.contracts.payload import StrictPayload
 from tradewind.contracts.touchpoints import Id
 
 OrderId = Annotated[int, Field(gt=0, lt=2**63)]
@@ -18,12 +19,10 @@ Address = Annotated[
 ]
 
 
-class ReviewEmailQueued(BaseModel):
+class ReviewEmailQueued(StrictPayload):
     """An e-mail to queue for an order that we have. Without an address the order's own is used, without a time the
     tenant's delay from now.
     """
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence = 1
@@ -35,10 +34,8 @@ class ReviewEmailQueued(BaseModel):
     force_incentive: bool = False
 
 
-class ReviewEmailSent(BaseModel):
+class ReviewEmailSent(StrictPayload):
     """An e-mail that was sent, or what became of it."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     order_id: OrderId
     sequence: Sequence

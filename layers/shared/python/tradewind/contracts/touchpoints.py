@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
+
+from tradewind.contracts.payload import StrictPayload
 
 EARLIEST = datetime(2004, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(minutes=5)
@@ -37,24 +38,20 @@ Tag = Annotated[str, StringConstraints(max_length=256), AfterValidator(_storable
 Address = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_storable)]
 
 
-class UtmTags(BaseModel):
+class UtmTags(StrictPayload):
     """The tags of a visit, where the landing page does not carry them itself."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     source: Tag | None = None
     medium: Tag | None = None
     campaign: Tag | None = None
 
 
-class TouchpointRecorded(BaseModel):
+class TouchpointRecorded(StrictPayload):
     """A touch of a known visitor or customer. ``touch_id`` is the publisher's own id of the touch: a touch told twice
     under it is stored once. Without it, a touch is the same where all that is told of it is the same.
     """
 
     model_config = ConfigDict(
-        extra="forbid",
-        defer_build=True,
         json_schema_extra={"anyOf": [{"required": ["visitor_id"]}, {"required": ["customer_id"]}]},
     )
 
@@ -75,10 +72,8 @@ class TouchpointRecorded(BaseModel):
         return self
 
 
-class VisitorIdentified(BaseModel):
+class VisitorIdentified(StrictPayload):
     """A visitor logged in or checked out: whose e-mail address that was, trimmed and in small letters, as SHA-256."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     visitor_id: Id
     email_sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from tradewind.contracts.events import EVENTS
+from tradewind.contracts.payload import Payload
 from tradewind.tasks.providers import Need, Provider, provider_of
 from tradewind.tasks.registry import REGISTRY
 from tradewind.tasks.retry import Retry
@@ -24,10 +25,8 @@ _OWN_HANDLER = "_HANDLER"
 """Set by Lambda: what a function needs is imported while it starts, when it has a whole core, not in its first call."""
 
 
-class NoPayload(BaseModel):
+class NoPayload(Payload):
     """The payload of a task that takes none."""
-
-    model_config = ConfigDict(defer_build=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

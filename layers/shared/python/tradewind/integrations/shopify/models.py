@@ -12,9 +12,10 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from tradewind.contracts.payload import Payload
 from tradewind.errors import InvalidPayloadError
 from tradewind.money import to_cents
 from tradewind.ports import (
@@ -77,10 +78,10 @@ Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
 Quantity = Annotated[int, Field(ge=0, le=_MAX_QUANTITY)]
 
 
-class Wire(BaseModel):
+class Wire(Payload):
     """An object of Shopify's answer: camelCase names, unknown fields ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel, defer_build=True)
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 
 class Identified(Wire):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
+from tradewind.contracts.payload import Payload
 from tradewind.errors import CredentialsRejectedError, InvalidPayloadError
 from tradewind.integrations.shopify.answers import PROVIDER, refuse_status
 from tradewind.integrations.transport import Transport
@@ -30,9 +31,7 @@ class RenewedTokens:
     scope: str
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
+class _Wire(Payload):
     access_token: SecretStr = Field(min_length=1)
     expires_in: int = Field(gt=0)
     refresh_token: SecretStr = Field(min_length=1)
