@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from tradewind.errors import InvalidPayloadError, RateLimitedError, TerminalError
 from tradewind.integrations.shopify import queries
@@ -170,26 +171,25 @@ class ShopifyClient:
             f"topic{at}": topic.upper().replace("/", "_").replace(".", "_") for at, topic in enumerate(topics)
         }
         data = self._api.call(operation, {"uri": uri, **asked})
-        known: dict[str, WebhookSubscription] | None = None
+
+        @cache
+        def present() -> dict[str, WebhookSubscription]:
+            return {each.topic: each for each in self.list_webhook_subscriptions() if each.uri == uri}
+
         made: list[WebhookSubscription] = []
         for name, topic in asked.items():
             created = data.get(name)
             if not isinstance(created, dict):
-                raise InvalidPayloadError(
-                    f"webhookSubscriptionCreate of {topic}", "missing from Shopify's answer"
-                )
+                field = f"webhookSubscriptionCreate of {topic}"
+                raise InvalidPayloadError(field, "missing from Shopify's answer")
             messages = messages_of(created.get("userErrors"))
-            if any(_ALREADY_SUBSCRIBED in message for message in messages):
-                if known is None:
-                    known = {
-                        each.topic: each for each in self.list_webhook_subscriptions() if each.uri == uri
-                    }
-                if (existing := known.get(topic_of(topic))) is not None:
-                    made.append(existing)
-                    continue
-            refuse_user_errors(operation.name, messages)
-            path = f"{name}.webhookSubscription"
-            made.append(_subscription(read(Subscription, created.get("webhookSubscription"), path)))
+            taken = any(_ALREADY_SUBSCRIBED in message for message in messages)
+            subscription = present().get(topic_of(topic)) if taken else None
+            if subscription is None:
+                refuse_user_errors(operation.name, messages)
+                wire = read(Subscription, created.get("webhookSubscription"), f"{name}.webhookSubscription")
+                subscription = _subscription(wire)
+            made.append(subscription)
         return made
 
     def _whole(self, order: Order) -> ShopifyOrder:
